@@ -1,0 +1,1 @@
+//! no_std guest drivers and a small PV guest kernel.

@@ -1,0 +1,1 @@
+//! The public Xen ABI: types and constants, no logic, no unsafe.

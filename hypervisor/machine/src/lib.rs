@@ -1,0 +1,1 @@
+//! Mechanism of the Oxen hypervisor: the only bare-metal crate with unsafe.

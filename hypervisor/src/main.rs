@@ -1,0 +1,3 @@
+//! The Oxen hypervisor image.
+
+fn main() {}

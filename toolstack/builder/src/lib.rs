@@ -1,0 +1,1 @@
+//! Builds PV domains: kernel image, memory, page tables, start of day.

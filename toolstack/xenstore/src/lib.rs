@@ -1,0 +1,1 @@
+//! The xenstore protocol and a client.

@@ -1,0 +1,3 @@
+//! The xenstore daemon.
+
+fn main() {}

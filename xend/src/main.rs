@@ -1,0 +1,3 @@
+//! The Oxen daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The Oxen command line.
+
+fn main() {}

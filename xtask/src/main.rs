@@ -1,0 +1,3 @@
+//! cargo xtask: the one door to building, running and testing.
+
+fn main() {}
