@@ -1,1 +1,13 @@
 //! Mechanism of the Oxen hypervisor: the only bare-metal crate with unsafe.
+//!
+//! It boots the machine, owns the page tables, the traps, the interrupt controllers, the clocks and the other CPUs, and
+//! gives all of it to `oxen-core` behind safe interfaces. Policy is not here.
+//!
+//! The crate builds for the host as well, so that its parsers and its arithmetic are tested there; what only makes
+//! sense on bare metal is behind `cfg(target_os = "none")`.
+
+#![cfg_attr(target_os = "none", no_std)]
+
+pub mod layout;
+pub mod num;
+pub mod percpu;
