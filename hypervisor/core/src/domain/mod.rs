@@ -1,0 +1,184 @@
+//! Domains: what a guest owns.
+
+mod table;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+pub use table::DomainTable;
+
+use crate::error::Stop;
+use crate::event::DomainEvents;
+use crate::grant::GrantTable;
+use crate::irq::DomainIrqs;
+use crate::machine::{CpuMask, Machine};
+use crate::mm::DomainMemory;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
+use crate::types::{CpuId, DomId, MAX_CPUS, VcpuId};
+use crate::vcpu::Vcpu;
+
+/// How far a domain's life is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// It exists; it may be paused or shut down.
+    Alive,
+    /// It is being taken apart.
+    Dying,
+    /// Nothing is left but references to the number.
+    Dead,
+}
+
+/// What changes about a domain as a whole, under one lock.
+#[derive(Debug)]
+pub struct State {
+    /// How far its life is.
+    pub life: Life,
+    /// The reason given to `SCHEDOP_shutdown`; `Some` once it has shut down.
+    pub shutdown: Option<u32>,
+    /// Whether a debugger's `on_crash` style shutdown is complete on all vCPUs.
+    pub shutdown_complete: bool,
+    /// Set by `setdomainhandle`.
+    pub handle: [u8; 16],
+    /// Set by `settimeoffset`: seconds between the domain's wall clock and the host's.
+    pub time_offset: i64,
+    /// `SHUTDOWN_*` code that `SCHEDOP_shutdown_code` stored beforehand.
+    pub shutdown_code: Option<u32>,
+}
+
+/// I/O resources that a domain may use.
+#[derive(Debug, Default)]
+pub struct Permissions {
+    /// Frames of I/O memory.
+    pub iomem: RangeSet,
+    /// I/O ports.
+    pub ports: RangeSet,
+    /// Interrupts (GSIs).
+    pub irqs: RangeSet,
+}
+
+pub use crate::mm::ranges::RangeSet;
+
+/// A domain.
+pub struct Domain<M: Machine> {
+    /// Its number.
+    pub id: DomId,
+    /// Whether it is the control domain.
+    pub privileged: bool,
+    /// Lifecycle state.
+    pub state: Mutex<State>,
+    /// Fast copy of `state.life != Alive`.
+    pub dying: AtomicBool,
+    /// Reasons to keep all vCPUs from running (`pausedomain`, crash).
+    pub pause_count: AtomicU32,
+    /// Whether the tool stack has paused it (it counts once in `pause_count`).
+    pub controller_paused: AtomicBool,
+    /// `VMASST_TYPE_*` bits.
+    pub vm_assist: AtomicU64,
+    /// Memory and page list.
+    pub memory: DomainMemory,
+    /// Event channels.
+    pub events: DomainEvents<M>,
+    /// Grants given and taken.
+    pub grants: GrantTable<M>,
+    /// Physical interrupts bound.
+    pub irqs: DomainIrqs,
+    /// I/O resources.
+    pub permissions: Mutex<Permissions>,
+    /// Its vCPUs, in order of number; empty before `max_vcpus`, and once dead.
+    pub vcpus: RwLock<Vec<Arc<Vcpu<M>>>>,
+    /// CPUs whose TLB may hold its translations.
+    dirty_cpus: [AtomicU64; MAX_CPUS / 64],
+}
+
+impl<M: Machine> Domain<M> {
+    /// A domain without memory or vCPUs. `max_event_port`, `grant_frames` and `maptrack_frames`
+    /// are limits.
+    pub fn new(id: DomId, privileged: bool, config: &Limits) -> Self {
+        Self {
+            id,
+            privileged,
+            state: Mutex::new(State {
+                life: Life::Alive,
+                shutdown: None,
+                shutdown_complete: false,
+                handle: config.handle,
+                time_offset: 0,
+                shutdown_code: None,
+            }),
+            dying: AtomicBool::new(false),
+            pause_count: AtomicU32::new(1),
+            controller_paused: AtomicBool::new(true),
+            vm_assist: AtomicU64::new(0),
+            memory: DomainMemory::default(),
+            events: DomainEvents::new(config.max_event_port),
+            grants: GrantTable::new(config.grant_frames, config.maptrack_frames),
+            irqs: DomainIrqs::default(),
+            permissions: Mutex::new(Permissions::default()),
+            vcpus: RwLock::new(Vec::new()),
+            dirty_cpus: [const { AtomicU64::new(0) }; MAX_CPUS / 64],
+        }
+    }
+
+    /// One of its vCPUs.
+    pub fn vcpu(&self, id: VcpuId) -> Option<Arc<Vcpu<M>>> {
+        self.vcpus.read().get(id.index()).cloned()
+    }
+
+    /// Whether it is being taken apart.
+    pub fn is_dying(&self) -> bool {
+        self.dying.load(Ordering::Acquire)
+    }
+
+    /// CPUs whose TLB may hold its translations.
+    pub fn dirty_cpus(&self) -> CpuMask {
+        let mut mask = CpuMask::EMPTY;
+        for (word, bits) in mask.0.iter_mut().zip(&self.dirty_cpus) {
+            *word = bits.load(Ordering::Acquire);
+        }
+        mask
+    }
+
+    /// Notes that a CPU has loaded one of its page tables.
+    pub fn mark_dirty(&self, cpu: CpuId) {
+        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64) {
+            word.fetch_or(1 << (cpu.index() % 64), Ordering::AcqRel);
+        }
+    }
+
+    /// Notes that a CPU has loaded another domain's page table.
+    pub fn clear_dirty(&self, cpu: CpuId) {
+        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64) {
+            word.fetch_and(!(1 << (cpu.index() % 64)), Ordering::AcqRel);
+        }
+    }
+
+    /// A rule the guest broke on a path that cannot return an errno.
+    pub fn crash(&self, reason: &'static str) -> Stop {
+        Stop::Crash(reason)
+    }
+}
+
+/// What `createdomain` fixes for a domain's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Its UUID.
+    pub handle: [u8; 16],
+    /// Highest event-channel port.
+    pub max_event_port: u32,
+    /// Most frames of grant entries.
+    pub grant_frames: u32,
+    /// Most frames' worth of maptrack entries.
+    pub maptrack_frames: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handle: [0; 16],
+            max_event_port: 1023,
+            grant_frames: 64,
+            maptrack_frames: 1024,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! All domains, by number.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::sync::RwLock;
+use crate::types::DomId;
+
+/// All domains that have a number.
+pub struct DomainTable<M: Machine> {
+    domains: RwLock<BTreeMap<DomId, Arc<Domain<M>>>>,
+}
+
+impl<M: Machine> Default for DomainTable<M> {
+    fn default() -> Self {
+        Self { domains: RwLock::new(BTreeMap::new()) }
+    }
+}
+
+impl<M: Machine> DomainTable<M> {
+    /// The domain with this number.
+    pub fn get(&self, id: DomId) -> Option<Arc<Domain<M>>> {
+        self.domains.read().get(&id).cloned()
+    }
+
+    /// Adds a domain; gives it back if its number is taken.
+    pub fn insert(&self, domain: Arc<Domain<M>>) -> Result<(), Arc<Domain<M>>> {
+        let mut domains = self.domains.write();
+        if domains.contains_key(&domain.id) {
+            return Err(domain);
+        }
+        domains.insert(domain.id, domain);
+        Ok(())
+    }
+
+    /// Takes a domain out; its number is free again.
+    pub fn remove(&self, id: DomId) {
+        self.domains.write().remove(&id);
+    }
+
+    /// A number that no domain has, the first one after `last` (wrapping round, never 0).
+    pub fn free_id(&self, last: DomId) -> Option<DomId> {
+        let domains = self.domains.read();
+        let after = (last.0.saturating_add(1)..DomId::FIRST_RESERVED).map(DomId);
+        let before = (1..=last.0.min(DomId::FIRST_RESERVED - 1)).map(DomId);
+        after.chain(before).find(|id| !domains.contains_key(id))
+    }
+
+    /// All domains from number `first` on, in ascending order, `limit` at the most.
+    pub fn from(&self, first: DomId, limit: usize) -> Vec<Arc<Domain<M>>> {
+        self.domains.read().range(first..).take(limit).map(|(_, d)| Arc::clone(d)).collect()
+    }
+}

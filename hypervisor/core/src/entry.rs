@@ -1,0 +1,80 @@
+//! Where the machine enters `core`, and where `core` lets a guest run again.
+//!
+//! The machine saves the guest's registers in the CPU's register frame, calls one of
+//! [`syscall`], [`exception`] or [`interrupt`], then [`leave`], then restores the frame.
+//! Interrupts are off throughout. A context switch replaces the frame's contents; no stack is
+//! switched, so nothing here may keep state of the interrupted vCPU across [`leave`].
+
+use oxen_abi::arch::CpuUserRegs;
+
+use crate::error::Stop;
+use crate::machine::{Interrupt, Machine};
+use crate::percpu::{Cx, Pending, PerCpu};
+use crate::sync::atomic::Ordering;
+
+/// An exception that a guest's instruction caused.
+#[derive(Clone, Copy, Debug)]
+pub struct Exception {
+    /// Vector 0-31.
+    pub vector: u8,
+    /// Error code; 0 where the exception has none.
+    pub error: u32,
+    /// CR2, for a page fault.
+    pub cr2: u64,
+}
+
+/// The guest executed SYSCALL: a hypercall from its kernel, or a system call of its process.
+pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    let vcpu = cpu.current();
+    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    if vcpu.kernel_mode.load(Ordering::Relaxed) {
+        crate::hypercall::dispatch(&cx, regs);
+    } else {
+        end(&cx, crate::trap::guest_syscall(&cx, regs));
+    }
+}
+
+/// The guest's instruction faulted or trapped.
+pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
+    let vcpu = cpu.current();
+    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    end(&cx, crate::trap::exception(&cx, regs, exception));
+}
+
+/// An interrupt came, while a guest ran or while this CPU waited for one.
+pub fn interrupt<M: Machine>(cpu: &PerCpu<M>, interrupt: Interrupt) {
+    let shared = cpu.shared();
+    match interrupt {
+        Interrupt::Timer => {
+            shared.pending.fetch_or(Pending::TIMER.bits(), Ordering::AcqRel);
+        }
+        // The bits that the sender set are looked at on the way out.
+        Interrupt::Kick => {}
+        Interrupt::Device(vector) => crate::irq::device_interrupt(cpu, vector),
+        Interrupt::Serial => crate::console::serial_input(cpu),
+    }
+}
+
+/// Does what is pending and returns once `regs` holds a vCPU that is to run now.
+pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    loop {
+        crate::sched::work(cpu, regs);
+        let vcpu = cpu.current();
+        if alloc::sync::Arc::ptr_eq(&vcpu, &cpu.idle) {
+            crate::sched::idle(cpu);
+            continue;
+        }
+        let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+        end(&cx, crate::trap::deliver_pending(&cx, regs));
+        if cpu.shared().pending.load(Ordering::Acquire) == 0 {
+            return;
+        }
+    }
+}
+
+/// Carries out what a trap's handling ended in.
+fn end<M: Machine>(cx: &Cx<'_, M>, outcome: Result<(), Stop>) {
+    if let Err(Stop::Crash(reason)) = outcome {
+        crate::domain::crash(cx, reason);
+    }
+}

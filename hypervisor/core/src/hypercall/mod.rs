@@ -1,0 +1,1 @@
+//! Hypercalls by number.

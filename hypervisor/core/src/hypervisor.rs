@@ -1,0 +1,124 @@
+//! The hypervisor as one value: everything that is not some domain's or some CPU's own.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::console::Console;
+use crate::domain::{Domain, DomainTable};
+use crate::irq::Irqs;
+use crate::machine::{CpuMask, Machine};
+use crate::mm::heap::Heap;
+use crate::options::Options;
+use crate::percpu::{CpuShared, Pending};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, Once};
+use crate::types::{CpuId, DomId};
+use crate::vcpu::Vcpu;
+
+/// Facts about the build and the host that tools ask for.
+#[derive(Clone, Debug, Default)]
+pub struct HostInfo {
+    /// The hypervisor's command line, without the image's name.
+    pub command_line: alloc::string::String,
+    /// Nodes, for `sysctl` (1 without SRAT).
+    pub nodes: u32,
+    /// Threads a core, cores a socket.
+    pub threads_per_core: u32,
+    /// Cores a socket.
+    pub cores_per_socket: u32,
+    /// RAM of the host in frames.
+    pub total_frames: u64,
+}
+
+/// The hypervisor. One value, alive for ever.
+pub struct Hypervisor<M: Machine> {
+    /// The machine.
+    pub machine: M,
+    /// Boot options.
+    pub options: Options,
+    /// Host facts.
+    pub host: HostInfo,
+    /// Free frames.
+    pub heap: Heap,
+    /// All domains.
+    pub domains: DomainTable<M>,
+    /// The control domain.
+    pub dom0: Once<Arc<Domain<M>>>,
+    /// The owner of idle vCPUs.
+    pub idle_domain: Once<Arc<Domain<M>>>,
+    /// Console ring, log levels, who has the input.
+    pub console: Console,
+    /// Interrupt descriptors.
+    pub irqs: Irqs<M>,
+    /// Domains whose death is being worked off, and other deferred work.
+    pub tasks: Mutex<Vec<Task<M>>>,
+    /// Who gets each global VIRQ (index: VIRQ number); `None` = dom0.
+    pub virq_handlers: Mutex<[Option<DomId>; 24]>,
+    /// Wall clock, as `settime` set it.
+    pub wallclock: crate::time::WallClock,
+    cpus: Box<[CpuShared<M>]>,
+}
+
+/// Work that is done in pieces on the way out to a guest or while idle.
+pub enum Task<M: Machine> {
+    /// Free what a dead domain still has.
+    Reap(Arc<Domain<M>>),
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// Puts it together for `cpu_count` CPUs. Nothing runs yet.
+    pub fn new(machine: M, options: Options, host: HostInfo, heap: Heap, cpu_count: usize) -> Self {
+        let cpus = (0..cpu_count).map(|_| CpuShared::default()).collect();
+        let wallclock = crate::time::WallClock::new(machine.boot_wallclock());
+        let console = Console::new(&options);
+        Self {
+            machine,
+            options,
+            host,
+            heap,
+            domains: DomainTable::default(),
+            dom0: Once::new(),
+            idle_domain: Once::new(),
+            console,
+            irqs: Irqs::default(),
+            tasks: Mutex::new(Vec::new()),
+            virq_handlers: Mutex::new([None; 24]),
+            wallclock,
+            cpus,
+        }
+    }
+
+    /// The part of a CPU that others may touch. A number past the end (which the machine never
+    /// produces) gives CPU 0.
+    pub fn cpu(&self, cpu: CpuId) -> &CpuShared<M> {
+        self.cpus.get(cpu.index()).unwrap_or(&self.cpus[0])
+    }
+
+    /// How many CPUs there are.
+    pub fn cpu_count(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// Gives a CPU something to do on its next way out, and wakes it if it must be woken.
+    pub fn raise(&self, cpu: CpuId, work: Pending, from: CpuId) {
+        let before = self.cpu(cpu).pending.fetch_or(work.bits(), Ordering::AcqRel);
+        if cpu != from && before & work.bits() == 0 {
+            self.machine.kick(cpu);
+        }
+    }
+
+    /// The CPUs on which a domain's address space may be live.
+    pub fn cpus_of(&self, domain: &Domain<M>) -> CpuMask {
+        domain.dirty_cpus()
+    }
+
+    /// Finds a domain by number, `DOMID_SELF` included.
+    pub fn domain(&self, id: DomId, caller: &Arc<Vcpu<M>>) -> Option<Arc<Domain<M>>> {
+        if id == DomId::SELF || id == caller.domain.id {
+            Some(Arc::clone(&caller.domain))
+        } else {
+            self.domains.get(id)
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What each physical CPU has of its own.
+
+use alloc::sync::Arc;
+use core::cell::{Cell, RefCell};
+
+use crate::domain::Domain;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::types::CpuId;
+use crate::vcpu::Vcpu;
+
+/// The private part: only code that runs on the CPU itself sees it. The machine hands it to each
+/// entry into `core`.
+pub struct PerCpu<M: Machine> {
+    /// Which CPU this is.
+    pub id: CpuId,
+    /// The hypervisor.
+    pub hv: &'static Hypervisor<M>,
+    /// The vCPU whose registers are in the register frame; the CPU's idle vCPU when there is
+    /// nothing to run.
+    pub current: RefCell<Arc<Vcpu<M>>>,
+    /// This CPU's idle vCPU.
+    pub idle: Arc<Vcpu<M>>,
+    /// The scheduler's private part.
+    pub sched: crate::sched::CpuSched,
+    /// How deep in a multicall this CPU is: continuations are encoded differently there.
+    pub in_multicall: Cell<bool>,
+}
+
+impl<M: Machine> PerCpu<M> {
+    /// The part that other CPUs may touch.
+    pub fn shared(&self) -> &'static CpuShared<M> {
+        self.hv.cpu(self.id)
+    }
+
+    /// The running vCPU.
+    pub fn current(&self) -> Arc<Vcpu<M>> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Whether a long operation should stop here and continue later.
+    pub fn preempt_needed(&self) -> bool {
+        self.shared().pending.load(Ordering::Acquire) != 0
+    }
+
+    /// Runs in the interrupt handler of a flush request ([`Machine::flush_others`]).
+    pub fn flush_requested(&self) {
+        crate::mm::tlb::flush_local(self);
+    }
+}
+
+bitflags::bitflags! {
+    /// Work that waits for a CPU's next way out to a guest (softirqs).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Pending: u32 {
+        /// Pick a vCPU anew.
+        const SCHEDULE = 1;
+        /// Timers have expired.
+        const TIMER = 2;
+        /// Deferred work (tasklets) is queued.
+        const TASK = 4;
+        /// Stop for the crash handler.
+        const STOP = 8;
+    }
+}
+
+/// The part of a CPU that others reach: to give it work.
+pub struct CpuShared<M: Machine> {
+    /// Bits of [`Pending`].
+    pub pending: AtomicU32,
+    /// Whether the CPU waits for an interrupt, so that only then a kick is needed.
+    pub idling: AtomicBool,
+    /// TLB clock value of the CPU's last whole flush; see [`crate::mm::tlb`].
+    pub flushed_at: AtomicU64,
+    /// The CPU's timers.
+    pub timers: crate::time::TimerQueue<M>,
+    /// The scheduler's run queue.
+    pub run_queue: crate::sched::RunQueue<M>,
+    /// Whether it is up.
+    pub online: AtomicBool,
+}
+
+impl<M: Machine> Default for CpuShared<M> {
+    fn default() -> Self {
+        Self {
+            pending: AtomicU32::new(0),
+            idling: AtomicBool::new(false),
+            flushed_at: AtomicU64::new(0),
+            timers: crate::time::TimerQueue::default(),
+            run_queue: crate::sched::RunQueue::default(),
+            online: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The context of a guest's request: who asks, on which CPU.
+pub struct Cx<'a, M: Machine> {
+    /// The hypervisor.
+    pub hv: &'static Hypervisor<M>,
+    /// The CPU that runs this.
+    pub cpu: &'a PerCpu<M>,
+    /// The vCPU that asks.
+    pub vcpu: &'a Arc<Vcpu<M>>,
+}
+
+impl<M: Machine> Cx<'_, M> {
+    /// The machine.
+    pub fn machine(&self) -> &'static M {
+        &self.hv.machine
+    }
+
+    /// The domain that asks.
+    pub fn domain(&self) -> &Arc<Domain<M>> {
+        &self.vcpu.domain
+    }
+}
