@@ -1,0 +1,65 @@
+//! What the C headers must say about `oxen_abi::hypercall`.
+
+use crate::table::{Table, constants, structs};
+
+/// Adds this module's rows.
+pub(crate) fn add(table: &mut Table) {
+    use oxen_abi::hypercall as abi;
+    constants!(table, abi;
+        HYPERVISOR_SET_TRAP_TABLE = "__HYPERVISOR_set_trap_table",
+        HYPERVISOR_MMU_UPDATE = "__HYPERVISOR_mmu_update",
+        HYPERVISOR_SET_GDT = "__HYPERVISOR_set_gdt",
+        HYPERVISOR_STACK_SWITCH = "__HYPERVISOR_stack_switch",
+        HYPERVISOR_SET_CALLBACKS = "__HYPERVISOR_set_callbacks",
+        HYPERVISOR_FPU_TASKSWITCH = "__HYPERVISOR_fpu_taskswitch",
+        HYPERVISOR_SCHED_OP_COMPAT = "__HYPERVISOR_sched_op_compat",
+        HYPERVISOR_PLATFORM_OP = "__HYPERVISOR_platform_op",
+        HYPERVISOR_SET_DEBUGREG = "__HYPERVISOR_set_debugreg",
+        HYPERVISOR_GET_DEBUGREG = "__HYPERVISOR_get_debugreg",
+        HYPERVISOR_UPDATE_DESCRIPTOR = "__HYPERVISOR_update_descriptor",
+        HYPERVISOR_MEMORY_OP = "__HYPERVISOR_memory_op",
+        HYPERVISOR_MULTICALL = "__HYPERVISOR_multicall",
+        HYPERVISOR_UPDATE_VA_MAPPING = "__HYPERVISOR_update_va_mapping",
+        HYPERVISOR_SET_TIMER_OP = "__HYPERVISOR_set_timer_op",
+        HYPERVISOR_EVENT_CHANNEL_OP_COMPAT = "__HYPERVISOR_event_channel_op_compat",
+        HYPERVISOR_XEN_VERSION = "__HYPERVISOR_xen_version",
+        HYPERVISOR_CONSOLE_IO = "__HYPERVISOR_console_io",
+        HYPERVISOR_PHYSDEV_OP_COMPAT = "__HYPERVISOR_physdev_op_compat",
+        HYPERVISOR_GRANT_TABLE_OP = "__HYPERVISOR_grant_table_op",
+        HYPERVISOR_VM_ASSIST = "__HYPERVISOR_vm_assist",
+        HYPERVISOR_UPDATE_VA_MAPPING_OTHERDOMAIN = "__HYPERVISOR_update_va_mapping_otherdomain",
+        HYPERVISOR_IRET = "__HYPERVISOR_iret",
+        HYPERVISOR_VCPU_OP = "__HYPERVISOR_vcpu_op",
+        HYPERVISOR_SET_SEGMENT_BASE = "__HYPERVISOR_set_segment_base",
+        HYPERVISOR_MMUEXT_OP = "__HYPERVISOR_mmuext_op",
+        HYPERVISOR_XSM_OP = "__HYPERVISOR_xsm_op",
+        HYPERVISOR_NMI_OP = "__HYPERVISOR_nmi_op",
+        HYPERVISOR_SCHED_OP = "__HYPERVISOR_sched_op",
+        HYPERVISOR_CALLBACK_OP = "__HYPERVISOR_callback_op",
+        HYPERVISOR_XENOPROF_OP = "__HYPERVISOR_xenoprof_op",
+        HYPERVISOR_EVENT_CHANNEL_OP = "__HYPERVISOR_event_channel_op",
+        HYPERVISOR_PHYSDEV_OP = "__HYPERVISOR_physdev_op",
+        HYPERVISOR_HVM_OP = "__HYPERVISOR_hvm_op",
+        HYPERVISOR_SYSCTL = "__HYPERVISOR_sysctl",
+        HYPERVISOR_DOMCTL = "__HYPERVISOR_domctl",
+        HYPERVISOR_KEXEC_OP = "__HYPERVISOR_kexec_op",
+        HYPERVISOR_TMEM_OP = "__HYPERVISOR_tmem_op",
+        HYPERVISOR_ARGO_OP = "__HYPERVISOR_argo_op",
+        HYPERVISOR_XENPMU_OP = "__HYPERVISOR_xenpmu_op",
+        HYPERVISOR_DM_OP = "__HYPERVISOR_dm_op",
+        HYPERVISOR_HYPFS_OP = "__HYPERVISOR_hypfs_op",
+        HYPERVISOR_ARCH_0 = "__HYPERVISOR_arch_0",
+        HYPERVISOR_ARCH_1 = "__HYPERVISOR_arch_1",
+        HYPERVISOR_ARCH_2 = "__HYPERVISOR_arch_2",
+        HYPERVISOR_ARCH_3 = "__HYPERVISOR_arch_3",
+        HYPERVISOR_ARCH_4 = "__HYPERVISOR_arch_4",
+        HYPERVISOR_ARCH_5 = "__HYPERVISOR_arch_5",
+        HYPERVISOR_ARCH_6 = "__HYPERVISOR_arch_6",
+        HYPERVISOR_ARCH_7 = "__HYPERVISOR_arch_7",
+    );
+    structs!(table, abi::MulticallEntry, "struct multicall_entry";
+        op = "op",
+        result = "result",
+        args = "args",
+    );
+}
