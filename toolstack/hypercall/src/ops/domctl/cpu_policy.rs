@@ -1,0 +1,1 @@
+//! What CPUID and feature MSRs a domain sees.
