@@ -8,6 +8,13 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
+#[cfg(target_os = "none")]
+mod boot;
+pub mod console;
 pub mod layout;
 pub mod num;
+#[cfg(target_os = "none")]
+mod panic;
 pub mod percpu;
+pub(crate) mod pio;
+pub mod reboot;
