@@ -1,0 +1,208 @@
+//! Boot options: the hypervisor's command line as data.
+//!
+//! Parsing never fails: what is not understood is named in a [`Warning`] and its default stays.
+
+mod dom0;
+mod level;
+mod serial;
+mod sinks;
+mod size;
+mod table;
+mod warning;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub use dom0::{Dom0Mem, Dom0Vcpus};
+pub use level::{Fate, Level, Levels};
+pub use serial::{Parity, Serial};
+pub use sinks::{Share, Sinks, Switch};
+pub use size::Amount;
+pub use warning::Warning;
+
+use table::Action;
+
+/// What an NMI from the chipset leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nmi {
+    /// A message, and the machine hangs.
+    Fatal,
+    /// dom0 is told.
+    Dom0,
+    /// Nothing.
+    Ignore,
+}
+
+impl Nmi {
+    fn parse(value: &str) -> Option<Self> {
+        Some(match value {
+            "fatal" => Self::Fatal,
+            "dom0" => Self::Dom0,
+            "ignore" => Self::Ignore,
+            _ => return None,
+        })
+    }
+}
+
+/// The boot options.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// `noreboot`: stay halted after a fatal error.
+    pub noreboot: bool,
+    /// `nosmp`: use the boot CPU only.
+    pub nosmp: bool,
+    /// `maxcpus=`: use at most so many CPUs.
+    pub max_cpus: Option<u32>,
+    /// `com1=`.
+    pub com1: Serial,
+    /// `com2=`.
+    pub com2: Serial,
+    /// `console=`.
+    pub console: Sinks,
+    /// `vga=…,keep`: keep writing to the screen after dom0 has started.
+    pub vga_keep: bool,
+    /// `console_to_ring`: guests' console output goes to the ring too.
+    pub console_to_ring: bool,
+    /// `conring_size=`: bytes of the console ring.
+    pub conring_size: usize,
+    /// `conswitch=`.
+    pub switch: Switch,
+    /// `loglvl=`.
+    pub log: Levels,
+    /// `guest_loglvl=`.
+    pub guest_log: Levels,
+    /// `nmi=`.
+    pub nmi: Nmi,
+    /// `mem=`: ignore RAM above this physical address.
+    pub mem: Option<u64>,
+    /// `badpage=`: frames not to use.
+    pub bad_pages: Vec<u64>,
+    /// `dom0_mem=`.
+    pub dom0_mem: Dom0Mem,
+    /// `dom0_max_vcpus=`.
+    pub dom0_max_vcpus: Dom0Vcpus,
+    /// `dom0_vcpus_pin`: each of dom0's vCPUs stays on its own CPU.
+    pub dom0_vcpus_pin: bool,
+    /// To be appended to dom0's command line: options that concern it too, and what stands
+    /// behind ` -- `.
+    pub dom0_extra: String,
+    /// `debug-exit`: the port that ends an emulator's run (tests only).
+    pub debug_exit: Option<u16>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            noreboot: false,
+            nosmp: false,
+            max_cpus: None,
+            com1: Serial::usual(0x3f8, 4),
+            com2: Serial::usual(0x2f8, 3),
+            console: Sinks::USUAL,
+            vga_keep: false,
+            console_to_ring: false,
+            conring_size: 64 << 10,
+            switch: Switch::default(),
+            log: Levels { always: Some(Level::Warning), limited: Some(Level::Warning) },
+            guest_log: Levels { always: None, limited: Some(Level::Warning) },
+            nmi: Nmi::Fatal,
+            mem: None,
+            bad_pages: Vec::new(),
+            dom0_mem: Dom0Mem::default(),
+            dom0_max_vcpus: Dom0Vcpus::default(),
+            dom0_vcpus_pin: false,
+            dom0_extra: String::new(),
+            debug_exit: None,
+        }
+    }
+}
+
+impl Options {
+    /// Parses the command line (without the image's name). What stands behind ` -- ` is dom0's.
+    pub fn parse(command_line: &str) -> (Self, Vec<Warning>) {
+        let mut options = Self::default();
+        let mut warnings = Vec::new();
+        let (own, dom0) = match command_line.split_once(" -- ") {
+            Some((own, dom0)) => (own, dom0.trim()),
+            None => (command_line, ""),
+        };
+        for word in join_spaced_lists(own) {
+            if let Some(warning) = options.take(&word) {
+                warnings.push(warning);
+            }
+        }
+        if !dom0.is_empty() {
+            table::pass_on(&mut options, dom0);
+        }
+        (options, warnings)
+    }
+
+    /// Takes one word.
+    fn take(&mut self, word: &str) -> Option<Warning> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        let (negated, found) = find(name);
+        let Some((name, action)) = found else {
+            return Some(Warning::Unknown { word: word.into() });
+        };
+        let wrong = |expected| Some(Warning::Value { word: word.into(), expected });
+        match action {
+            Action::Value(set, expected) => match set(self, value.unwrap_or("")) {
+                Some(()) => None,
+                None => wrong(expected),
+            },
+            Action::Flag(set) => match value.map_or(Some(true), boolean) {
+                Some(on) => {
+                    set(self, on != negated);
+                    None
+                }
+                None => wrong("yes or no"),
+            },
+            Action::PassOn => {
+                table::pass_on(self, word);
+                None
+            }
+            Action::Nothing(why) => Some(Warning::NoEffect { name, why }),
+            Action::Silent => None,
+        }
+    }
+}
+
+/// Finds an option by its name; `no-` in front of a flag's name turns it off.
+fn find(name: &str) -> (bool, Option<&'static (&'static str, Action)>) {
+    let exact = |name: &str| table::TABLE.iter().find(|(known, _)| *known == name);
+    if let Some(found) = exact(name) {
+        return (false, Some(found));
+    }
+    let negated = name
+        .strip_prefix("no-")
+        .and_then(exact)
+        .filter(|(_, action)| matches!(action, Action::Flag(_) | Action::Nothing(_)));
+    (negated.is_some(), negated)
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "on" | "true" | "enable" | "1" => Some(true),
+        "no" | "off" | "false" | "disable" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Splits into words. The manual writes `com1=9600, 8n1, 0x408, 5`: a comma at the end of a word
+/// joins it with the next one.
+fn join_spaced_lists(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split_ascii_whitespace() {
+        match words.last_mut() {
+            Some(last) if last.ends_with(',') => last.push_str(word),
+            _ => words.push(word.into()),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;

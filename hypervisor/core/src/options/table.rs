@@ -1,0 +1,127 @@
+//! Every boot option: its name, what it takes and what it does.
+
+use alloc::string::String;
+
+use super::dom0::{Dom0Mem, Dom0Vcpus, MEM_EXPECTED, VCPUS_EXPECTED};
+use super::level::{self, Levels};
+use super::serial;
+use super::sinks::{SINKS_EXPECTED, SWITCH_EXPECTED, Sinks, Switch};
+use super::size::{number, size};
+use super::{Nmi, Options};
+
+/// What an option's word leads to.
+pub(super) enum Action {
+    /// A value that is taken over; the text says what is expected.
+    Value(fn(&mut Options, &str) -> Option<()>, &'static str),
+    /// A switch: bare or with a boolean.
+    Flag(fn(&mut Options, bool)),
+    /// Taken over, and passed on to dom0's command line as it stands.
+    PassOn,
+    /// Accepted without doing anything; the text says why.
+    Nothing(&'static str),
+    /// Accepted without a word.
+    Silent,
+}
+
+const NOT_YET: &str = "this version does not use it yet";
+const AUTOMATIC: &str = "what it asks for is found out by the hypervisor itself";
+const GONE: &str = "the hardware it was made for is not supported";
+const NO_REAL_MODE: &str = "the boot loader reads what the BIOS knows";
+
+/// All options, by name.
+#[rustfmt::skip]
+pub(super) const TABLE: &[(&str, Action)] = &[
+    // The manual's, in its order.
+    ("noreboot", Action::Flag(|o, on| o.noreboot = on)),
+    ("nosmp", Action::Flag(|o, on| o.nosmp = on)),
+    ("ignorebiostables", Action::Flag(|o, on| o.nosmp |= on)),
+    ("watchdog", Action::Nothing(NOT_YET)),
+    ("noirqbalance", Action::Nothing(NOT_YET)),
+    ("badpage", Action::Value(|o, v| { o.bad_pages = v.split(',').map(number).collect::<Option<_>>()?; Some(()) }, "a list of page numbers")),
+    ("com1", Action::Value(|o, v| { o.com1 = o.com1.parse(v)?; Some(()) }, serial::EXPECTED)),
+    ("com2", Action::Value(|o, v| { o.com2 = o.com2.parse(v)?; Some(()) }, serial::EXPECTED)),
+    ("console", Action::Value(|o, v| { o.console = Sinks::parse(v)?; Some(()) }, SINKS_EXPECTED)),
+    ("vga", Action::Value(|o, v| { o.vga_keep = vga_mode(v)?; Some(()) }, "ask, current, text-80x<25, 28, 30, 34, 43, 50 or 60>, gfx-<width>x<height>x<depth> or mode-0x<number>, and optionally ,keep")),
+    ("no-real-mode", Action::Nothing(NO_REAL_MODE)),
+    ("edid", Action::Nothing(NO_REAL_MODE)),
+    ("edd", Action::Nothing(NO_REAL_MODE)),
+    ("console_to_ring", Action::Flag(|o, on| o.console_to_ring = on)),
+    ("sync_console", Action::Nothing("console output is always synchronous")),
+    ("conswitch", Action::Value(|o, v| { o.switch = Switch::parse(v)?; Some(()) }, SWITCH_EXPECTED)),
+    ("loglvl", Action::Value(|o, v| { o.log = Levels::parse(v)?; Some(()) }, level::EXPECTED)),
+    ("guest_loglvl", Action::Value(|o, v| { o.guest_log = Levels::parse(v)?; Some(()) }, level::EXPECTED)),
+    ("nmi", Action::Value(|o, v| { o.nmi = Nmi::parse(v)?; Some(()) }, "fatal, dom0 or ignore")),
+    ("mem", Action::Value(|o, v| { o.mem = Some(size(v).filter(|m| *m > 0)?); Some(()) }, "<number>[B|K|M|G]")),
+    ("dom0_mem", Action::Value(|o, v| { o.dom0_mem = Dom0Mem::parse(v)?; Some(()) }, MEM_EXPECTED)),
+    ("dom0_vcpus_pin", Action::Flag(|o, on| o.dom0_vcpus_pin = on)),
+    ("tbuf_size", Action::Nothing(NOT_YET)),
+    ("sched", Action::Value(|_, v| (v == "credit").then_some(()), "credit")),
+    ("apic_verbosity", Action::Nothing(NOT_YET)),
+    ("lapic", Action::Nothing(AUTOMATIC)),
+    ("nolapic", Action::Nothing("a local APIC is needed")),
+    ("apic", Action::Nothing(GONE)),
+    ("dma_bits", Action::Nothing(NOT_YET)),
+    ("dma_emergency_pool", Action::Nothing(NOT_YET)),
+    ("hap", Action::Nothing(NOT_YET)),
+    ("acpi", Action::PassOn),
+    ("acpi_skip_timer_override", Action::PassOn),
+    ("noapic", Action::PassOn),
+    // Later ones that boot entries of today use.
+    ("dom0_max_vcpus", Action::Value(|o, v| { o.dom0_max_vcpus = Dom0Vcpus::parse(v)?; Some(()) }, VCPUS_EXPECTED)),
+    ("maxcpus", Action::Value(|o, v| { o.max_cpus = Some(number(v).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0)?); Some(()) }, "a number of CPUs from 1")),
+    ("conring_size", Action::Value(|o, v| { o.conring_size = size(v).filter(|s| (16 << 10..=64 << 20).contains(s)).and_then(|s| usize::try_from(s).ok())?; Some(()) }, "a size from 16K to 64M")),
+    ("placeholder", Action::Silent),
+    ("spec-ctrl", Action::Nothing(NOT_YET)),
+    ("xpti", Action::Nothing(NOT_YET)),
+    ("smt", Action::Nothing(NOT_YET)),
+    ("cpuid", Action::Nothing(NOT_YET)),
+    ("ucode", Action::Nothing(NOT_YET)),
+    ("iommu", Action::Nothing(NOT_YET)),
+    ("x2apic", Action::Nothing(AUTOMATIC)),
+    ("clocksource", Action::Nothing(AUTOMATIC)),
+    ("cpufreq", Action::Nothing(NOT_YET)),
+    ("crashkernel", Action::Nothing(NOT_YET)),
+    ("dom0", Action::Nothing("dom0 is a PV guest")),
+    ("gnttab_max_frames", Action::Nothing("the toolstack sets it for each domain")),
+    ("gnttab_max_maptrack_frames", Action::Nothing("the toolstack sets it for each domain")),
+    ("console_timestamps", Action::Nothing(NOT_YET)),
+    ("flask", Action::Nothing("the security module is sHype/ACM")),
+    ("pci", Action::Nothing(NOT_YET)),
+    ("bootscrub", Action::Nothing("frames are cleared when they are handed out")),
+    // For tests: QEMU's isa-debug-exit device ends the run when the machine stops.
+    ("debug-exit", Action::Value(|o, v| { o.debug_exit = Some(if v.is_empty() { 0xf4 } else { number(v).and_then(|p| u16::try_from(p).ok())? }); Some(()) }, "an I/O port")),
+];
+
+/// Whether the screen is kept after dom0 has started; `None` for a wrong mode.
+fn vga_mode(value: &str) -> Option<bool> {
+    let (mode, keep) = match value.split_once(',') {
+        Some((mode, "keep")) => (mode, true),
+        Some(_) => return None,
+        None => (value, value == "keep"),
+    };
+    let known = match mode {
+        "ask" | "current" | "keep" => true,
+        _ => {
+            if let Some(text) = mode.strip_prefix("text-") {
+                matches!(text, "80x25" | "80x28" | "80x30" | "80x34" | "80x43" | "80x50" | "80x60")
+            } else if let Some(graphics) = mode.strip_prefix("gfx-") {
+                let mut numbers = graphics.split('x').map(number);
+                numbers.clone().count() == 3 && numbers.all(|n| n.is_some())
+            } else if let Some(hex) = mode.strip_prefix("mode-0x") {
+                u16::from_str_radix(hex, 16).is_ok()
+            } else {
+                false
+            }
+        }
+    };
+    known.then_some(keep)
+}
+
+/// Adds a word to what is passed on to dom0.
+pub(super) fn pass_on(options: &mut Options, word: &str) {
+    let line: &mut String = &mut options.dom0_extra;
+    if !line.is_empty() {
+        line.push(' ');
+    }
+    line.push_str(word);
+}
