@@ -9,12 +9,13 @@
 //!                 It is at a fixed distance from the header, so `[rip + n]` there reaches this CPU's own header
 //! block + 0x1000  #DF stack, 8 KiB
 //! block + 0x3000  guard
-//! block + 0x4000  NMI stack, 8 KiB
+//! block + 0x4000  NMI stack, 5 KiB, and above it the #DB stack, 3 KiB (its handler needs little: a guest's #DB goes
+//!                 on on the main stack)
 //! block + 0x6000  guard
 //! block + 0x7000  #MC stack, 8 KiB
 //! block + 0x9000  guard
-//! block + 0xa000  main stack, 24 KiB less the header; TSS.RSP0 is RSP0_OFFSET, just below the header, so the guest's
-//!                 register frame ends there
+//! block + 0xa000  main stack, 24 KiB less the header; TSS.RSP0 is RSP0_OFFSET. Between it and the header are the 32
+//!                 bytes of ES, DS, FS and GS with which the guest's register frame (CpuUserRegs) ends
 //! block + 0xff80  CpuHeader, 128 bytes
 //! ```
 
@@ -27,7 +28,10 @@ pub const STUBS_OFFSET: u64 = 0;
 /// Top of the #DF stack, as an offset in the block.
 pub const DF_STACK_TOP: u64 = 0x3000;
 /// Top of the NMI stack, as an offset in the block.
-pub const NMI_STACK_TOP: u64 = 0x6000;
+pub const NMI_STACK_TOP: u64 = 0x5400;
+/// Top of the #DB stack, as an offset in the block. #DB needs its own because MOV SS followed by SYSCALL raises it
+/// while RSP is still the guest's.
+pub const DB_STACK_TOP: u64 = 0x6000;
 /// Top of the #MC stack, as an offset in the block.
 pub const MC_STACK_TOP: u64 = 0x9000;
 /// Lowest byte of the main stack, as an offset in the block.
@@ -37,7 +41,7 @@ pub const HEADER_SIZE: u64 = 128;
 /// Offset of [`CpuHeader`] in the block.
 pub const HEADER_OFFSET: u64 = STACK_BLOCK - HEADER_SIZE;
 /// Top of the main stack (TSS.RSP0), as an offset in the block.
-pub const RSP0_OFFSET: u64 = HEADER_OFFSET;
+pub const RSP0_OFFSET: u64 = HEADER_OFFSET - 32;
 
 /// The pages of a stack block that are backed by memory, as (offset, bytes); the rest are guards.
 pub const STACKS: [(u64, u64); 4] = [
@@ -211,7 +215,13 @@ mod tests {
                 };
         }
         assert_eq!(last_end, STACK_BLOCK);
-        for top in [DF_STACK_TOP, NMI_STACK_TOP, MC_STACK_TOP, RSP0_OFFSET] {
+        for top in [
+            DF_STACK_TOP,
+            NMI_STACK_TOP,
+            DB_STACK_TOP,
+            MC_STACK_TOP,
+            RSP0_OFFSET,
+        ] {
             assert!(top.is_multiple_of(16));
         }
     }
