@@ -8,8 +8,7 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
-#[cfg(target_os = "none")]
-mod boot;
+pub mod boot;
 pub mod console;
 pub mod layout;
 pub mod num;

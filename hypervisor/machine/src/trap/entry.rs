@@ -1,0 +1,337 @@
+//! The entry and exit code. The table in [`super`] says which way is taken when.
+//!
+//! Every entry builds the same frame: error code and vector below what the CPU pushed (SYSCALL's stub pushes the same
+//! five words), then the general registers in the order of `CpuUserRegs`. Registers are cleared after saving, so that
+//! a guest's values don't steer speculation in the hypervisor.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+use oxen_abi::arch_x86::{FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64};
+
+use super::frame::{GENERAL_BYTES, HostFrame, PUSHED_BYTES};
+use super::vectors;
+use crate::percpu::{CpuHeader, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header};
+
+/// Words of [`CpuHeader::entry`].
+pub(crate) mod word {
+    /// Where the SYSCALL stub goes on.
+    pub(crate) const SYSCALL_TARGET: usize = 0;
+    /// `*const oxen_core::PerCpu`.
+    pub(crate) const CORE: usize = 1;
+    /// XCR0 as this CPU has it.
+    pub(crate) const XCR0: usize = 2;
+    /// The L1 entries that map this CPU's windows (`*const AtomicU64`).
+    pub(crate) const WINDOW: usize = 3;
+    /// Bit n: page n of the LDT window is mapped.
+    pub(crate) const LDT_PAGES: usize = 4;
+    /// Number of pages mapped in the GDT window.
+    pub(crate) const GDT_PAGES: usize = 5;
+}
+
+const fn header(field: usize) -> u64 {
+    HEADER_OFFSET + field as u64 - STUBS_OFFSET
+}
+
+unsafe extern "C" {
+    static oxen_stub_syscall64: u8;
+    static oxen_stub_syscall32: u8;
+    static oxen_sysenter: u8;
+    static oxen_syscall_common: u8;
+    static oxen_gates: [[u8; GATE_BYTES]; 256];
+    static __entry_stubs_start: u8;
+    /// Address of the IRETQ that returns to guests.
+    static oxen_guest_iret: u8;
+}
+
+/// Distance between two gates' code in bytes.
+const GATE_BYTES: usize = 16;
+
+/// Address of a vector's entry code.
+pub(super) fn gate(vector: u8) -> u64 {
+    // SAFETY: only the address is taken, of a table with 256 rows.
+    unsafe { (&raw const oxen_gates).cast::<[u8; GATE_BYTES]>().add(usize::from(vector)) as u64 }
+}
+
+/// Addresses of the SYSCALL stubs of a stack block: 64-bit, 32-bit.
+pub(super) fn syscall_stubs(block: u64) -> (u64, u64) {
+    // SAFETY: only addresses are taken.
+    let (start, long, compat) = unsafe {
+        (
+            &raw const __entry_stubs_start as u64,
+            &raw const oxen_stub_syscall64 as u64,
+            &raw const oxen_stub_syscall32 as u64,
+        )
+    };
+    let page = block + STUBS_OFFSET;
+    (page + (long - start), page + (compat - start))
+}
+
+/// Address of SYSENTER's entry code.
+pub(super) fn sysenter() -> u64 {
+    // SAFETY: only the address is taken.
+    unsafe { &raw const oxen_sysenter as u64 }
+}
+
+/// Address of the instruction that returns to guests and may fault.
+pub(super) fn guest_iret() -> u64 {
+    // SAFETY: only the address is taken.
+    unsafe { &raw const oxen_guest_iret as u64 }
+}
+
+/// Tells this CPU's stubs where they go on.
+pub(super) fn set_targets() {
+    // SAFETY: only the address is taken.
+    let target = unsafe { &raw const oxen_syscall_common as u64 };
+    // SAFETY: this CPU's own header, on its own stack block; the stubs that read it are not installed yet.
+    unsafe { (*this_header()).entry[word::SYSCALL_TARGET] = target }
+}
+
+global_asm!(
+    r#"
+    // General registers, in the order of CpuUserRegs, then cleared. The frame pointer is cleared too when a guest was
+    // interrupted: that ends the hypervisor's back trace.
+    .macro SAVE
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    xor edx, edx
+    xor ecx, ecx
+    xor eax, eax
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    xor r11d, r11d
+    xor ebx, ebx
+    xor r12d, r12d
+    xor r13d, r13d
+    xor r14d, r14d
+    xor r15d, r15d
+    .endm
+
+    .macro RESTORE
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    .endm
+
+    // AC must be clear while the hypervisor runs, else SMAP is off. SYSCALL clears it by its mask, gates don't.
+    .macro CLEAR_AC
+    cld
+    test byte ptr [rip + {smap}], 1
+    jz 77f
+    clac
+77:
+    .endm
+
+    // ---- per-CPU stubs: executed at the bottom of a stack block, at a fixed distance from the CPU's header ----
+    .section .text.entry_stubs, "ax", @progbits
+    .macro SYSCALL_STUB cs, vector
+    mov [rip + __entry_stubs_start + {scratch}], rsp
+    lea rsp, [rip + __entry_stubs_start + {rsp0}]
+    push {ss}
+    push qword ptr [rip + __entry_stubs_start + {scratch}]
+    push r11
+    push \cs
+    push rcx
+    push 0
+    mov dword ptr [rsp + 4], \vector
+    jmp qword ptr [rip + __entry_stubs_start + {target}]
+    .endm
+
+    .balign 16
+    .global oxen_stub_syscall64
+oxen_stub_syscall64:
+    SYSCALL_STUB {cs64}, {syscall64}
+    .balign 16
+    .global oxen_stub_syscall32
+oxen_stub_syscall32:
+    SYSCALL_STUB {cs32}, {syscall32}
+
+    // ---- the image's own part ----
+    .section .text.entry, "ax", @progbits
+
+    // SYSENTER loads RSP from its MSR, keeps neither RIP nor RSP, and clears nothing but IF and VM in the flags.
+    .balign 16
+    .global oxen_sysenter
+oxen_sysenter:
+    push {ss}
+    push 0
+    pushfq
+    push {cs32}
+    push 0
+    push 0
+    mov dword ptr [rsp + 4], {sysenter}
+    push 2
+    popfq
+
+    .global oxen_syscall_common
+oxen_syscall_common:
+    SAVE
+    xor ebp, ebp
+    mov rdi, rsp
+    xor esi, esi
+    sub rsp, 8
+    call {on_syscall}
+    add rsp, 8
+    test al, al
+    jz oxen_return_by_iret
+
+    // RCX and R11 of the frame equal RIP and RFLAGS.
+    RESTORE
+    mov rsp, [rsp + {pushed_rsp}]
+    sysretq
+
+    .balign 16
+oxen_return_by_iret:
+    RESTORE
+    add rsp, 8
+    .global oxen_guest_iret
+oxen_guest_iret:
+    iretq
+
+    // Exceptions and interrupts.
+    .balign 16
+oxen_trap:
+    CLEAR_AC
+    SAVE
+    mov rdi, rsp
+    test byte ptr [rsp + {cs}], 3
+    jz oxen_host_trap
+oxen_guest_trap:
+    xor ebp, ebp
+    xor esi, esi
+    sub rsp, 8
+    call {on_guest_trap}
+    add rsp, 8
+    jmp oxen_return_by_iret
+
+oxen_host_trap:
+    // Interrupted code may have any alignment.
+    mov rbx, rsp
+    xor esi, esi
+    and rsp, -16
+    call {on_host_trap}
+    mov rsp, rbx
+    test rax, rax
+    jnz 2f
+    RESTORE
+    add rsp, 8
+    iretq
+    // The return to a guest failed. RAX is the main frame, which now has all of the guest's registers.
+2:  mov rsp, rax
+    mov rdi, rsp
+    xor ebp, ebp
+    xor esi, esi
+    sub rsp, 8
+    call {on_return_fault}
+    add rsp, 8
+    jmp oxen_return_by_iret
+
+    // #DB, on its own stack: a guest's goes on on the main one.
+    .balign 16
+oxen_debug:
+    CLEAR_AC
+    SAVE
+    mov rdi, rsp
+    test byte ptr [rsp + {cs}], 3
+    jz oxen_host_trap
+    mov rsi, rsp
+    mov rdi, rsp
+    and rdi, {block_mask}
+    add rdi, {main_frame}
+    mov rax, rdi
+    mov ecx, {pushed_words}
+    rep movsq
+    mov rsp, rax
+    mov rdi, rsp
+    jmp oxen_guest_trap
+
+    // NMI, #MC and #DF, on stacks of their own. What was interrupted may be anything, the SYSCALL stub included.
+    .balign 16
+oxen_paranoid:
+    CLEAR_AC
+    SAVE
+    mov rdi, rsp
+    xor esi, esi
+    mov rbx, rsp
+    and rsp, -16
+    call {on_paranoid}
+    mov rsp, rbx
+    RESTORE
+    add rsp, 8
+    iretq
+
+    // 256 gates of 16 bytes: 2 + 8 + 5.
+    .balign 16
+    .global oxen_gates
+oxen_gates:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)
+    .else
+    push 0
+    .endif
+    mov dword ptr [rsp + 4], vector
+    .if vector == 1
+    jmp oxen_debug
+    .else
+    .if (vector == 2) || (vector == 8) || (vector == 18)
+    jmp oxen_paranoid
+    .else
+    jmp oxen_trap
+    .endif
+    .endif
+    .set vector, vector + 1
+    .endr
+    .balign 16
+    .text
+    "#,
+    ss = const FLAT_RING3_SS64,
+    cs64 = const FLAT_RING3_CS64,
+    cs32 = const FLAT_RING3_CS32,
+    syscall64 = const vectors::SYSCALL64,
+    syscall32 = const vectors::SYSCALL32,
+    sysenter = const vectors::SYSENTER,
+    scratch = const header(offset_of!(CpuHeader, scratch_rsp)),
+    target = const header(offset_of!(CpuHeader, entry) + 8 * word::SYSCALL_TARGET),
+    rsp0 = const RSP0_OFFSET - STUBS_OFFSET,
+    cs = const offset_of!(HostFrame, cs),
+    pushed_rsp = const offset_of!(HostFrame, rsp) - GENERAL_BYTES,
+    pushed_words = const PUSHED_BYTES / 8,
+    block_mask = const -0x1_0000,
+    main_frame = const RSP0_OFFSET - PUSHED_BYTES as u64,
+    smap = sym crate::control::SMAP,
+    on_syscall = sym super::dispatch::on_syscall,
+    on_guest_trap = sym super::dispatch::on_guest_trap,
+    on_return_fault = sym super::dispatch::on_return_fault,
+    on_host_trap = sym super::host::on_host_trap,
+    on_paranoid = sym super::host::on_paranoid,
+);
+
+const _: () = assert!(crate::layout::STACK_BLOCK == 0x1_0000);

@@ -1,0 +1,54 @@
+//! Traps: the way into the hypervisor and back to the guest.
+//!
+//! Entry code by state (who was interrupted, by what):
+//!
+//! | entry | from a guest | from the hypervisor |
+//! |---|---|---|
+//! | SYSCALL, SYSENTER | per-CPU stub finds the main stack; `core` | cannot happen |
+//! | exception | main stack (RSP0); `core` | same stack; exception table, else panic |
+//! | #DB | #DB stack, then moved to the main stack; `core` | #DB stack; DR6 cleared and forgotten |
+//! | interrupt | main stack; `core`, then the way out | same stack: only while waiting for one |
+//! | NMI, #MC, #DF | own stack; never into `core` | the same |
+//! | fault of the guest-bound IRETQ | (counts as the hypervisor's) | registers moved to the main frame; `core` decides |
+//!
+//! Ways back to a guest: SYSRETQ when the frame looks exactly as SYSCALL would have left it and the return address is
+//! canonical, IRETQ otherwise. Both start from the register frame at the top of the main stack, so a context switch is
+//! the replacement of that frame.
+//!
+//! No entry uses SWAPGS: the CPU's data is found from the stack pointer (see [`crate::percpu`]).
+
+pub(crate) mod descriptors;
+mod dispatch;
+mod dump;
+mod entry;
+mod extable;
+mod frame;
+mod host;
+mod idt;
+mod msrs;
+pub(crate) mod vectors;
+
+pub(crate) use descriptors::{map_gdt, map_ldt_page, set_ldt};
+pub use dump::dump_host_frame;
+pub use frame::HostFrame;
+
+use crate::percpu::{self, PerCpu};
+
+/// Catches exceptions on the boot CPU while it still runs on the boot stack: they end in a register dump. Called once,
+/// before anything that could fault.
+pub fn init_early() {
+    descriptors::load_early();
+    idt::load();
+}
+
+/// Sets this CPU up for guests: descriptor tables, entry points, control registers. Called once on each CPU, on its
+/// main stack, with its per-CPU area mapped and its header written; the byte heap works.
+pub fn init_cpu(cpu: &'static PerCpu) {
+    debug_assert_eq!(percpu::this_cpu().cpu, cpu.cpu);
+    crate::control::init();
+    descriptors::load(cpu);
+    idt::load();
+    entry::set_targets();
+    msrs::set(cpu);
+    crate::fpu::init_cpu();
+}
