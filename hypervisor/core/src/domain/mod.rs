@@ -85,6 +85,8 @@ pub struct Domain<M: Machine> {
     pub irqs: DomainIrqs,
     /// I/O resources.
     pub permissions: Mutex<Permissions>,
+    /// What it has written to the hypervisor's console since its last line's end.
+    pub console_line: Mutex<crate::console::GuestLine>,
     /// Its vCPUs, in order of number; empty before `max_vcpus`, and once dead.
     pub vcpus: RwLock<Vec<Arc<Vcpu<M>>>>,
     /// CPUs whose TLB may hold its translations.
@@ -115,6 +117,7 @@ impl<M: Machine> Domain<M> {
             grants: GrantTable::new(config.grant_frames, config.maptrack_frames),
             irqs: DomainIrqs::default(),
             permissions: Mutex::new(Permissions::default()),
+            console_line: Mutex::new(crate::console::GuestLine::default()),
             vcpus: RwLock::new(Vec::new()),
             dirty_cpus: [const { AtomicU64::new(0) }; MAX_CPUS / 64],
         }
