@@ -4,12 +4,23 @@
 #![forbid(unsafe_code)]
 
 mod bare;
+mod busybox;
 mod cache;
+mod cpio;
+mod debs;
+mod demo;
+mod dom0;
 mod elf32;
+mod hypervisor;
+mod iso;
+mod kernel;
+mod packages;
 mod paths;
+mod setup;
 mod sh;
 mod symbols;
 mod toolchain;
+mod userland;
 mod verb;
 
 use clap::{Parser, Subcommand};
@@ -24,16 +35,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Build the hypervisor and the test guest, and leave them in target/dist.
+    /// Build everything that boots and leave it in target/dist.
     Build {
         /// Only these parts.
         parts: Vec<verb::build::Part>,
     },
+    /// Build everything and boot it in QEMU, with the serial console on the terminal.
+    Run(verb::run::Options),
 }
 
 fn main() -> std::process::ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build { parts } => verb::build::run(&parts),
+        Verb::Run(options) => verb::run::run(&options),
     };
     match done {
         Ok(status) => status,

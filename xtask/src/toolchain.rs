@@ -110,7 +110,7 @@ fn debian_sysroot() -> Result<PathBuf> {
     if fs::read_to_string(&stamp).is_ok_and(|built| built == version) {
         return Ok(sysroot);
     }
-    println!(
+    eprintln!(
         "building core and alloc for {TARGET} with Debian's {}",
         version.trim()
     );

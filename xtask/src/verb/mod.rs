@@ -1,3 +1,4 @@
 //! One file for each verb.
 
 pub(crate) mod build;
+pub(crate) mod run;

@@ -1,0 +1,140 @@
+//! The emulated machine: a q35 PC without hardware virtualisation of the host (TCG).
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// How the machine finds its hypervisor.
+pub enum Boot {
+    /// GRUB from a CD image.
+    Iso(PathBuf),
+    /// QEMU's own multiboot loader: saves about a second.
+    Direct {
+        /// A 32-bit multiboot ELF file.
+        hypervisor: PathBuf,
+        /// Its command line.
+        hypervisor_args: String,
+        /// dom0's kernel.
+        kernel: PathBuf,
+        /// Its command line.
+        kernel_args: String,
+        /// dom0's initramfs.
+        initrd: Option<PathBuf>,
+    },
+}
+
+/// A machine to start.
+pub struct Machine {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory, as QEMU's `-m` takes it.
+    pub memory: String,
+    /// Where it boots from.
+    pub boot: Boot,
+    /// A raw disk image on the AHCI controller.
+    pub disk: Option<PathBuf>,
+    /// Wait for gdb on TCP port 1234 before the first instruction.
+    pub gdb: bool,
+}
+
+/// QEMU's I/O port that ends the run; the exit status is twice the value written, plus 1.
+const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
+
+impl Machine {
+    /// The QEMU command with the serial console on `chardev` (an argument of `-chardev` with the id `com1`).
+    ///
+    /// QEMU dies with the thread that starts it, so that no machine is ever left running.
+    pub fn command(&self, chardev: &str) -> Result<Command> {
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
+        qemu.args(["-machine", "q35", "-cpu", cpu_model()?]);
+        qemu.args([
+            "-accel",
+            if self.cpus as usize > host_cpus() {
+                "tcg,thread=single"
+            } else {
+                "tcg"
+            },
+        ]);
+        qemu.args(["-smp", &self.cpus.to_string(), "-m", &self.memory]);
+        qemu.args([
+            "-nodefaults",
+            "-vga",
+            "std",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-device",
+            DEBUG_EXIT,
+        ]);
+        qemu.args(["-chardev", chardev, "-serial", "chardev:com1"]);
+        // Nothing leaves the machine: DHCP and the gateway answer, and that is all.
+        qemu.args(["-nic", "user,model=e1000e,restrict=on"]);
+        if let Some(disk) = &self.disk {
+            qemu.arg("-drive");
+            qemu.arg(format!(
+                "if=none,id=disk0,format=raw,file={}",
+                escape(&disk.display().to_string())
+            ));
+            qemu.args(["-device", "ide-hd,drive=disk0,bus=ide.1"]);
+        }
+        match &self.boot {
+            Boot::Iso(iso) => {
+                qemu.arg("-drive");
+                qemu.arg(format!(
+                    "if=none,id=cd0,media=cdrom,format=raw,readonly=on,file={}",
+                    escape(&iso.display().to_string())
+                ));
+                qemu.args(["-device", "ide-cd,drive=cd0,bus=ide.0", "-boot", "d"]);
+            }
+            Boot::Direct {
+                hypervisor,
+                hypervisor_args,
+                kernel,
+                kernel_args,
+                initrd,
+            } => {
+                qemu.arg("-kernel").arg(hypervisor);
+                qemu.args(["-append", hypervisor_args]);
+                let mut modules = escape(&format!("{} {kernel_args}", kernel.display()));
+                if let Some(initrd) = initrd {
+                    modules.push(',');
+                    modules.push_str(&escape(&initrd.display().to_string()));
+                }
+                qemu.args(["-initrd", &modules]);
+            }
+        }
+        if self.gdb {
+            qemu.args(["-s", "-S"]);
+        }
+        qemu.stdin(Stdio::null());
+        Ok(qemu)
+    }
+}
+
+/// QEMU splits options at commas; a doubled one stands for itself.
+fn escape(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+fn host_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Everything that TCG emulates. QEMU before 8 gets SMAP wrong for a hypervisor that uses it.
+fn cpu_model() -> Result<&'static str> {
+    let out = Command::new("qemu-system-x86_64")
+        .arg("--version")
+        .output()
+        .context("cannot start qemu-system-x86_64")?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let major = text
+        .split_whitespace()
+        .find_map(|word| word.split_once('.')?.0.parse::<u32>().ok());
+    Ok(if major.is_some_and(|major| major < 8) {
+        "max,-smap"
+    } else {
+        "max"
+    })
+}

@@ -1,0 +1,80 @@
+//! From options to a machine ready to start: the hypervisor, dom0 and what the boot is for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use oxen_tests::qemu::Boot;
+
+use crate::dom0::{self, Start};
+use crate::hypervisor::{self, Which};
+use crate::iso;
+
+/// dom0's console is the hypervisor's, from the first line on.
+const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
+
+/// What boots.
+pub(crate) struct Setup<'a> {
+    pub(crate) hypervisor: Which,
+    pub(crate) hypervisor_args: &'a str,
+    pub(crate) dom0_kernel: Option<&'a Path>,
+    pub(crate) dom0_initrd: Option<&'a Path>,
+    pub(crate) dom0_args: &'a str,
+    pub(crate) start: Start<'a>,
+    pub(crate) direct: bool,
+}
+
+/// Builds everything and puts what depends on the options into `dir`.
+pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
+    let hypervisor = hypervisor::get(setup.hypervisor)?;
+    let (kernel, initrd) = match setup.dom0_kernel {
+        // A kernel of one's own gets the initramfs that was named with it, or none.
+        Some(kernel) => (
+            absolute(kernel)?,
+            setup.dom0_initrd.map(absolute).transpose()?,
+        ),
+        None => {
+            let dom0 = dom0::build()?;
+            let initrd = setup.dom0_initrd.map(absolute).transpose()?;
+            (dom0.kernel, Some(initrd.unwrap_or(dom0.initrd)))
+        }
+    };
+    let initrd = initrd
+        .map(|initrd| -> Result<PathBuf> {
+            let mut image =
+                fs::read(&initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
+            image.resize(image.len().next_multiple_of(4), 0);
+            image.extend(dom0::overlay(&setup.start)?);
+            let whole = dir.join("initrd.img");
+            fs::write(&whole, image)?;
+            Ok(whole)
+        })
+        .transpose()?;
+    let hypervisor_args = format!("{} {}", hypervisor.args, setup.hypervisor_args);
+    let kernel_args = format!("{DOM0_ARGS} {}", setup.dom0_args);
+    if setup.direct {
+        return Ok(Boot::Direct {
+            hypervisor: hypervisor.elf32,
+            hypervisor_args,
+            kernel,
+            kernel_args,
+            initrd,
+        });
+    }
+    let out = dir.join("boot.iso");
+    iso::make(
+        &iso::Contents {
+            hypervisor: &hypervisor.gz,
+            hypervisor_args: &hypervisor_args,
+            kernel: &kernel,
+            kernel_args: &kernel_args,
+            initrd: initrd.as_deref(),
+        },
+        &out,
+    )?;
+    Ok(Boot::Iso(out))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))
+}

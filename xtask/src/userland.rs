@@ -1,0 +1,43 @@
+//! Our static programs for dom0 and guests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{paths, sh};
+
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// The toolstack, as it is installed in dom0: package (and program) and folder.
+pub(crate) const TOOLSTACK: [(&str, &str); 4] = [
+    ("xend", "usr/sbin"),
+    ("xm", "usr/sbin"),
+    ("xenstored", "usr/sbin"),
+    ("xenconsoled", "usr/sbin"),
+];
+
+/// Builds `packages` statically, so that they run in an initramfs without any library; returns the folder they are in.
+pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
+    let dir = paths::target().join("static");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(paths::root())
+        .args(["build", "--release", "--target", HOST])
+        .args(["--config", "profile.release.strip=\"debuginfo\""])
+        .arg("--target-dir")
+        .arg(&dir)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    sh::run(&mut cargo).context("cannot build the programs for dom0")?;
+    Ok(dir.join(HOST).join("release"))
+}
+
+/// The program `name` in `dir`.
+pub(crate) fn program(dir: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = dir.join(name);
+    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
