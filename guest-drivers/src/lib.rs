@@ -1,1 +1,19 @@
-//! no_std guest drivers and a small PV guest kernel.
+//! Guest drivers and a small kernel for paravirtualised x86-64 guests, without `std`.
+//!
+//! The kernel (`oxen-test-guest`) is the tests' favourite guest. Its command line says what it
+//! does: `mode=hello` prints a line and powers off.
+//!
+//! [`sys`] is the lowest module and the only one with unsafe code. It is there on bare metal
+//! only; the parts above it that are plain logic build and are tested on the host as well.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+pub mod cmdline;
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+mod kernel;
+#[cfg(target_os = "none")]
+#[allow(unsafe_code)]
+pub mod sys;

@@ -1,0 +1,75 @@
+//! The hypercall instruction.
+
+use core::arch::asm;
+
+use oxen_abi::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Result of a hypercall.
+pub type Result<T = u64> = core::result::Result<T, Errno>;
+
+/// Issues a hypercall with up to six arguments and returns the raw result.
+///
+/// A hypercall may read and write wherever its arguments point, and may change mappings. It is a
+/// safe function all the same, because trying just that is what this kernel is for: its callers
+/// pass addresses of their own buffers, of frames of the test arena (where no Rust object
+/// lives), or addresses that are wrong on purpose and lead nowhere.
+#[inline]
+pub fn raw(number: u64, args: [u64; 6]) -> u64 {
+    let result;
+    // SAFETY: SYSCALL in a PV kernel enters the hypervisor, which returns to the next
+    // instruction with RAX, RCX and R11 changed. Memory that the call may change is clobbered by
+    // the default of `asm!`; which memory that is, the function's contract says.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
+            in("r9") args[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// Splits a raw result: -4095 to -1 are errors.
+#[inline]
+pub fn decode(raw: u64) -> Result {
+    match raw.wrapping_neg() {
+        negated @ 1..=4095 => Err(Errno(i32::try_from(negated).unwrap_or(i32::MAX))),
+        _ => Ok(raw),
+    }
+}
+
+/// Issues a hypercall with up to five arguments.
+#[inline]
+pub fn call<const N: usize>(number: u64, args: [u64; N]) -> Result {
+    let mut all = [0; 6];
+    for (slot, arg) in all.iter_mut().zip(args) {
+        *slot = arg;
+    }
+    decode(raw(number, all))
+}
+
+/// Issues `number(cmd, &mut arg)`, the form of most operations.
+#[inline]
+pub fn op<T: IntoBytes + FromBytes + Immutable>(number: u64, cmd: u32, arg: &mut T) -> Result {
+    call(number, [u64::from(cmd), address(arg)])
+}
+
+/// Address of an argument, as a guest handle.
+#[inline]
+pub fn address<T: ?Sized>(value: &mut T) -> u64 {
+    core::ptr::from_mut(value).cast::<u8>() as u64
+}
+
+/// Address of a slice's first element, as a guest handle.
+#[inline]
+pub fn slice_address<T>(slice: &mut [T]) -> u64 {
+    slice.as_mut_ptr() as u64
+}
