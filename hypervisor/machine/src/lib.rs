@@ -8,12 +8,26 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
+#[cfg(target_os = "none")]
+extern crate alloc;
+
 pub mod boot;
 pub mod console;
+pub mod cpu;
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
+mod image;
 pub mod layout;
+#[cfg(target_os = "none")]
+pub mod memory;
 pub mod num;
+#[cfg(target_os = "none")]
+pub mod paging;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod percpu;
 pub(crate) mod pio;
 pub mod reboot;
+#[cfg(target_os = "none")]
+mod stacks;

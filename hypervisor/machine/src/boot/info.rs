@@ -103,6 +103,17 @@ impl fmt::Display for BootError {
 }
 
 impl BootInfo {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            loader: Text::new_const(),
+            command_line: Text::new_const(),
+            modules: ArrayVec::new_const(),
+            memory: ArrayVec::new_const(),
+            rsdp: None,
+        }
+    }
+
     /// Reads what the loader left, by the number that it left in EAX and the address in EBX.
     pub fn read(
         &mut self,

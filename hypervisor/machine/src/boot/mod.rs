@@ -1,5 +1,6 @@
 //! From the boot loader to a machine that `oxen-core` can start on.
 
+pub mod alloc;
 pub mod e820;
 #[cfg(target_os = "none")]
 mod entry;

@@ -1,0 +1,196 @@
+//! What the physical address space holds: RAM, the hypervisor's part of it, devices.
+//!
+//! The frame table and the M2P are backed by memory only where there are frames to describe: RAM anywhere, and what
+//! lies below 4 GiB up to the end of RAM.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use spin::Once;
+
+use crate::boot::alloc;
+use crate::boot::e820::{Kind, MAX_REGIONS, Ranges, Region, ram_pages};
+use crate::layout::{
+    DIRECT_MAP_SIZE, FRAME_TABLE_BASE, LARGE_PAGE, M2P_BASE, M2P_RW_BASE, PAGE_SHIFT, PAGE_SIZE,
+};
+use crate::num::to_usize;
+use crate::paging::{self, Flags, MapError};
+
+/// Bytes of a frame-table entry.
+pub const FRAME_ENTRY: u64 = 32;
+/// Physical memory that one 2 MiB page of the frame table describes.
+const TABLE_CHUNK: u64 = LARGE_PAGE / FRAME_ENTRY * PAGE_SIZE;
+/// Physical memory that one 2 MiB page of the M2P describes.
+const M2P_CHUNK: u64 = LARGE_PAGE / 8 * PAGE_SIZE;
+/// Frames that the M2P's part of the address space has room for.
+const MAX_FRAMES: u64 = 1 << 32;
+/// Everything below here that lies before the end of RAM has frame-table entries, devices too.
+const LOW: u64 = 1 << 32;
+const WORDS: usize = to_usize(MAX_FRAMES * PAGE_SIZE / TABLE_CHUNK / 64);
+
+static MAP: Once<ArrayVec<Region, MAX_REGIONS>> = Once::new();
+/// One more than the highest frame with an entry.
+static MAX_FRAME: AtomicU64 = AtomicU64::new(0);
+/// A bit for each chunk of the frame table that is there.
+static CHUNKS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+/// A bit for each frame up to [`MAX_FRAME`] that is RAM and not the hypervisor's own.
+static GUEST_RAM: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Remembers the sanitised memory map.
+pub(crate) fn set_map(map: ArrayVec<Region, MAX_REGIONS>) {
+    MAP.call_once(|| map);
+}
+
+/// The firmware's memory map: sorted, without overlaps.
+pub fn map() -> &'static [Region] {
+    MAP.get().map_or(&[], |map| map.as_slice())
+}
+
+/// Whether `start..end` has a byte of RAM.
+pub fn overlaps_ram(start: u64, end: u64) -> bool {
+    map()
+        .iter()
+        .any(|region| region.kind == Kind::Ram && region.start < end && start < region.end())
+}
+
+/// Bytes of RAM, in whole pages.
+pub fn total_ram() -> u64 {
+    ram_pages(map())
+        .iter()
+        .map(|(start, end)| end - start)
+        .sum()
+}
+
+/// Makes the frame table (all zero), the M2P (all ones) and the map of guest RAM (nothing yet).
+pub(crate) fn init() -> Result<(), MapError> {
+    let ram = ram_pages(map());
+    let end = ram
+        .iter()
+        .map(|range| range.1)
+        .max()
+        .unwrap_or(0)
+        .min(MAX_FRAMES << PAGE_SHIFT)
+        .min(DIRECT_MAP_SIZE);
+    let described = |start: u64, size: u64| {
+        start < end && (start < LOW || ram.iter().any(|(a, b)| *a < start + size && start < *b))
+    };
+    for (chunk, start) in (0..end).step_by(to_usize(TABLE_CHUNK)).enumerate() {
+        if described(start, TABLE_CHUNK) {
+            let phys = filled(0)?;
+            let va = FRAME_TABLE_BASE + (start >> PAGE_SHIFT) * FRAME_ENTRY;
+            paging::map(va, phys, LARGE_PAGE, Flags::READ_WRITE)?;
+            if let Some(word) = CHUNKS.get(chunk / 64) {
+                word.fetch_or(1 << (chunk % 64), Ordering::AcqRel);
+            }
+        }
+    }
+    for start in (0..end).step_by(to_usize(M2P_CHUNK)) {
+        if described(start, M2P_CHUNK) {
+            let phys = filled(u64::MAX)?;
+            let offset = (start >> PAGE_SHIFT) * 8;
+            paging::map(M2P_RW_BASE + offset, phys, LARGE_PAGE, Flags::READ_WRITE)?;
+            paging::map(M2P_BASE + offset, phys, LARGE_PAGE, Flags::USER_READ)?;
+        }
+    }
+    let bitmap = ((end >> PAGE_SHIFT).div_ceil(64) * 8)
+        .next_multiple_of(PAGE_SIZE)
+        .max(PAGE_SIZE);
+    let phys = alloc::take(bitmap, PAGE_SIZE, u64::MAX).ok_or(MapError::NoMemory)?;
+    let words = paging::direct(phys).ok_or(MapError::NoMemory)?;
+    // SAFETY: taken for this alone, and mapped.
+    unsafe { words.write_bytes(0, to_usize(bitmap)) }
+    GUEST_RAM.store(words.cast(), Ordering::Release);
+    MAX_FRAME.store(end >> PAGE_SHIFT, Ordering::Release);
+    Ok(())
+}
+
+/// A 2 MiB page of memory, every word `value`.
+fn filled(value: u64) -> Result<u64, MapError> {
+    let phys = alloc::take(LARGE_PAGE, LARGE_PAGE, u64::MAX).ok_or(MapError::NoMemory)?;
+    let words = paging::direct(phys)
+        .ok_or(MapError::NoMemory)?
+        .cast::<u64>();
+    for i in 0..to_usize(LARGE_PAGE / 8) {
+        // SAFETY: taken for this alone, mapped by the direct map, and inside it.
+        unsafe { words.add(i).write_volatile(value) }
+    }
+    Ok(phys)
+}
+
+/// One more than the highest frame number that has an entry.
+pub fn max_frame() -> u64 {
+    MAX_FRAME.load(Ordering::Relaxed)
+}
+
+/// The frame-table entry of a frame: [`FRAME_ENTRY`] bytes, zero at boot, aligned to their size, alive for ever.
+#[inline]
+pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
+    if mfn >= MAX_FRAME.load(Ordering::Relaxed) {
+        return None;
+    }
+    let chunk = to_usize(mfn / (TABLE_CHUNK / PAGE_SIZE));
+    if CHUNKS.get(chunk / 64)?.load(Ordering::Relaxed) & 1 << (chunk % 64) == 0 {
+        return None;
+    }
+    NonNull::new((FRAME_TABLE_BASE + mfn * FRAME_ENTRY) as *mut u8)
+}
+
+fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {
+    if mfn >= MAX_FRAME.load(Ordering::Acquire) {
+        return None;
+    }
+    let words = GUEST_RAM.load(Ordering::Relaxed);
+    // SAFETY: `init` made the map for all frames below MAX_FRAME before it set that.
+    Some((unsafe { &*words.add(to_usize(mfn / 64)) }, 1 << (mfn % 64)))
+}
+
+/// Whether a frame is RAM that guests may have: not the image, heap, stacks, tables, or what the firmware keeps.
+#[inline]
+pub fn is_guest_ram(mfn: u64) -> bool {
+    guest_ram_word(mfn).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+}
+
+/// Marks the frames of `ranges` (bytes) as RAM that guests may have.
+pub(crate) fn set_guest_ram(ranges: &Ranges) {
+    for &(start, end) in ranges {
+        for mfn in (start >> PAGE_SHIFT)..(end >> PAGE_SHIFT) {
+            if let Some((word, bit)) = guest_ram_word(mfn) {
+                word.fetch_or(bit, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+/// Reads a frame's M2P entry; all ones for a frame that has none.
+#[inline]
+pub fn m2p(mfn: u64) -> u64 {
+    // SAFETY: a frame with a frame-table entry has an M2P entry: the M2P's chunks are four times as large. Guests read
+    // the same words, so the access is atomic.
+    m2p_slot(mfn).map_or(u64::MAX, |slot| {
+        unsafe { slot.as_ref() }.load(Ordering::Relaxed)
+    })
+}
+
+/// Writes a frame's M2P entry, if it has one.
+#[inline]
+pub fn set_m2p(mfn: u64, pfn: u64) {
+    if let Some(slot) = m2p_slot(mfn) {
+        // SAFETY: as in `m2p`.
+        unsafe { slot.as_ref() }.store(pfn, Ordering::Relaxed);
+    }
+}
+
+#[inline]
+fn m2p_slot(mfn: u64) -> Option<NonNull<AtomicU64>> {
+    frame_entry(mfn)?;
+    NonNull::new((M2P_RW_BASE + mfn * 8) as *mut AtomicU64)
+}
+
+/// The first frame of 2 MiB piece number `piece` of the M2P table itself.
+pub fn m2p_frame(piece: u64) -> Option<u64> {
+    let offset = piece
+        .checked_mul(LARGE_PAGE)
+        .filter(|offset| *offset < MAX_FRAMES * 8)?;
+    paging::translate(M2P_RW_BASE + offset).map(|phys| phys >> PAGE_SHIFT)
+}
