@@ -181,7 +181,6 @@ mod tests {
             a.bytes_mut().fill(0xff);
         }
         let b = pool.take(200).unwrap();
-        assert!(b.bytes().get(..100).unwrap().iter().all(|&x| x == 0xff) == false);
         assert_eq!(b.bytes().len(), 200);
         assert!(b.bytes().iter().all(|&x| x == 0));
     }

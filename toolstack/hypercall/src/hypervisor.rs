@@ -1,7 +1,9 @@
 //! The way to the hypervisor.
 
+use oxen_abi::memory::{XENMEM_RESOURCE_GRANT_TABLE, XENMEM_RESOURCE_GRANT_TABLE_ID_SHARED};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::buffer::{Lent, Pool};
 use crate::device::privcmd::Privcmd;
@@ -53,10 +55,9 @@ impl Hypervisor {
     /// # Errors
     /// [`Error::Device`].
     pub fn map_grant_table(&self, domain: DomId, first: u32, count: usize) -> Result<Mapping> {
-        /// `XENMEM_resource_grant_table` and `XENMEM_resource_grant_table_id_shared`.
-        const GRANT_TABLE: (u32, u32) = (1, 0);
-        self.privcmd
-            .map_resource(domain, GRANT_TABLE.0, GRANT_TABLE.1, first, count)
+        let kind = u32::from(XENMEM_RESOURCE_GRANT_TABLE);
+        let id = XENMEM_RESOURCE_GRANT_TABLE_ID_SHARED;
+        self.privcmd.map_resource(domain, kind, id, first, count)
     }
 
     /// A zeroed buffer that a hypercall may use.
@@ -68,20 +69,46 @@ impl Hypervisor {
         })
     }
 
-    /// Issues a hypercall.
+    /// Issues a hypercall that gets `argument` by its address, which `args` puts into place, and copies it back.
     ///
     /// # Safety
-    /// As [`Privcmd::hypercall`].
+    /// Every guest handle inside `argument` and every address in what `args` returns must be 0, the address that
+    /// `args` was given, or the address of a buffer of this hypervisor that the caller has borrowed mutably and that
+    /// is as long as the operation makes of it.
+    pub(crate) unsafe fn call_with<T: IntoBytes + FromBytes + Immutable>(
+        &self,
+        op: &'static str,
+        domain: Option<DomId>,
+        number: u64,
+        argument: &mut T,
+        args: impl FnOnce(u64) -> [u64; 5],
+    ) -> Result<i64> {
+        let mut buffer = self.buffer(op, size_of::<T>())?;
+        buffer.bytes_mut().copy_from_slice(argument.as_bytes());
+        // SAFETY: the argument lies in a buffer of its size that is held mutably; the caller answers for the others.
+        let result = unsafe { self.privcmd.hypercall(number, args(buffer.address())) };
+        // Some operations say more about an error in their argument.
+        if let Ok(back) = T::read_from_bytes(buffer.bytes()) {
+            *argument = back;
+        }
+        result.map_err(|errno| refused(op, domain, errno))
+    }
+
+    /// Issues a hypercall whose arguments are numbers only.
+    ///
+    /// # Safety
+    /// No argument may be taken for an address by the operation, unless it is one of a buffer that the caller has
+    /// borrowed mutably and that is as long as the operation makes of it.
     pub(crate) unsafe fn call(
         &self,
         op: &'static str,
         domain: Option<DomId>,
         number: u64,
-        arg: [u64; 5],
+        args: [u64; 5],
     ) -> Result<i64> {
         // SAFETY: the caller's promise is the same.
-        let r = unsafe { self.privcmd.hypercall(number, arg) };
-        r.map_err(|errno| refused(op, domain, errno))
+        let result = unsafe { self.privcmd.hypercall(number, args) };
+        result.map_err(|errno| refused(op, domain, errno))
     }
 }
 

@@ -4,7 +4,8 @@
 //! safe interface:
 //!
 //! - [`Hypervisor`] issues hypercalls through `/dev/xen/privcmd` and maps memory of other domains ([`Mapping`]);
-//! - [`EventChannels`] binds, notifies and waits for event channels through `/dev/xen/evtchn`;
+//! - [`EventChannels`] binds, notifies and waits for event channels through `/dev/xen/evtchn`
+//!   (with the feature `tokio`, `AsyncEventChannels` waits on tokio);
 //! - [`GrantDevice`] maps pages that other domains granted, through `/dev/xen/gntdev`;
 //! - [`dom0_xenstore`] finds the page and port over which dom0's own kernel talks to xenstored.
 //!
@@ -28,13 +29,17 @@ mod ops;
 
 pub use device::dom0_xenstore::{self, Dom0Xenstore};
 pub use device::evtchn::{EventChannels, LocalPort};
+#[cfg(feature = "tokio")]
+pub use device::evtchn_async::AsyncEventChannels;
 pub use device::gntdev::GrantDevice;
 pub use domid::DomId;
 pub use error::{Error, Result};
 pub use hypervisor::Hypervisor;
 pub use mapping::{Mapping, PAGE_SIZE, Protection};
+pub use ops::domctl::cpu_policy::CpuPolicy;
 pub use ops::domctl::create::{CreateDomain, CreateFlags};
 pub use ops::domctl::info::{DomainFlags, DomainInfo, VcpuInfo};
+pub use ops::domctl::life::Trigger;
 pub use ops::domctl::permission::Access;
 pub use ops::domctl::sched::CreditParameters;
 pub use ops::domctl::tsc::TscInfo;

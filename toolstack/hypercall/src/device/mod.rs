@@ -2,6 +2,8 @@
 
 pub mod dom0_xenstore;
 pub(crate) mod evtchn;
+#[cfg(feature = "tokio")]
+pub(crate) mod evtchn_async;
 pub(crate) mod gntdev;
 pub(crate) mod privcmd;
 

@@ -1,5 +1,8 @@
 //! `SCHEDOP_remote_shutdown`.
 
+use oxen_abi::hypercall::HYPERVISOR_SCHED_OP;
+use oxen_abi::sched as abi;
+
 use crate::{DomId, Hypervisor, Result};
 
 /// Why a domain shut down (`SHUTDOWN_*`).
@@ -69,6 +72,21 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn shut_down(&self, domain: DomId, reason: ShutdownReason) -> Result<()> {
-        super::later("remote_shutdown")
+        let mut argument = abi::RemoteShutdown {
+            domain_id: domain.0,
+            reason: reason.code().into(),
+            ..Default::default()
+        };
+        // SAFETY: the argument holds no handle.
+        unsafe {
+            self.call_with(
+                "remote_shutdown",
+                Some(domain),
+                HYPERVISOR_SCHED_OP,
+                &mut argument,
+                |at| [abi::SCHEDOP_REMOTE_SHUTDOWN.into(), at, 0, 0, 0],
+            )
+        }
+        .map(drop)
     }
 }

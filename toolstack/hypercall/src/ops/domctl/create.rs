@@ -2,7 +2,20 @@
 
 use bitflags::bitflags;
 
-use crate::{DomId, Hypervisor, Result};
+use oxen_abi::arch_x86::ArchDomainConfig;
+use oxen_abi::domctl as abi;
+
+use super::Plain;
+use crate::{DomId, Error, Hypervisor, Result};
+
+// SAFETY: a number.
+unsafe impl Plain for abi::MaxVcpus {}
+// SAFETY: a number.
+unsafe impl Plain for abi::AddressSize {}
+// SAFETY: a frame number of the domain, not an address of this process.
+unsafe impl Plain for abi::HypercallInit {}
+// SAFETY: a UUID.
+unsafe impl Plain for abi::SetDomainHandle {}
 
 bitflags! {
     /// What kind of domain (`XEN_DOMCTL_CDF_*`). None of them: a PV domain.
@@ -84,7 +97,46 @@ impl Hypervisor {
     /// [`crate::Error::Hypercall`]: a limit is too high, the id is taken, memory ran out, or the security policy
     /// forbids it.
     pub fn create_domain(&self, wanted: Option<DomId>, config: &CreateDomain) -> Result<DomId> {
-        super::super::later("createdomain")
+        let op = "createdomain";
+        let frames = |n: Option<u32>| match n {
+            None => Ok(-1),
+            Some(n) => i32::try_from(n).map_err(|_| Error::Invalid {
+                op,
+                what: format!("a limit of {n} frames"),
+            }),
+        };
+        let mut payload = abi::CreateDomain {
+            ssidref: config.ssidref,
+            handle: config.handle,
+            flags: config.flags.bits(),
+            iommu_opts: config.iommu_opts,
+            max_vcpus: config.max_vcpus,
+            max_evtchn_port: config.max_event_port,
+            max_grant_frames: frames(config.max_grant_frames)?,
+            max_maptrack_frames: frames(config.max_maptrack_frames)?,
+            grant_opts: u32::from(config.grant_version) & abi::XEN_DOMCTL_GRANT_VERSION_MASK,
+            vmtrace_size: 0,
+            cpupool_id: config.cpu_pool,
+            arch: ArchDomainConfig {
+                emulation_flags: config.emulation_flags,
+                misc_flags: config.misc_flags,
+            },
+        };
+        // 0 asks for any id.
+        let wanted = wanted.unwrap_or(DomId(0));
+        // SAFETY: the payload holds no handle.
+        let made = unsafe {
+            self.domctl_with_handles(op, abi::XEN_DOMCTL_CREATEDOMAIN, wanted, &mut payload)
+        };
+        made.map_err(|e| match e {
+            // There is no domain yet that the error could be about.
+            Error::Hypercall { op, errno, .. } if wanted == DomId(0) => Error::Hypercall {
+                op,
+                domain: None,
+                errno,
+            },
+            other => other,
+        })
     }
 
     /// Allocates the virtual CPUs; `max` is the number in [`CreateDomain`].
@@ -92,7 +144,13 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn set_max_vcpus(&self, domain: DomId, max: u32) -> Result<()> {
-        super::super::later("max_vcpus")
+        self.domctl(
+            "max_vcpus",
+            abi::XEN_DOMCTL_MAX_VCPUS,
+            domain,
+            abi::MaxVcpus { max },
+        )
+        .map(drop)
     }
 
     /// Sets the width of a PV domain's addresses, 64 or 32 bits, before it has memory.
@@ -100,7 +158,14 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn set_address_size(&self, domain: DomId, bits: u32) -> Result<()> {
-        super::super::later("set_address_size")
+        let size = abi::AddressSize { size: bits };
+        self.domctl(
+            "set_address_size",
+            abi::XEN_DOMCTL_SET_ADDRESS_SIZE,
+            domain,
+            size,
+        )
+        .map(drop)
     }
 
     /// Writes the hypercall page into the frame `gmfn` of the domain.
@@ -108,7 +173,14 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn init_hypercall_page(&self, domain: DomId, gmfn: u64) -> Result<()> {
-        super::super::later("hypercall_init")
+        let page = abi::HypercallInit { gmfn };
+        self.domctl(
+            "hypercall_init",
+            abi::XEN_DOMCTL_HYPERCALL_INIT,
+            domain,
+            page,
+        )
+        .map(drop)
     }
 
     /// Sets the domain's UUID.
@@ -116,6 +188,13 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn set_domain_handle(&self, domain: DomId, handle: [u8; 16]) -> Result<()> {
-        super::super::later("setdomainhandle")
+        let handle = abi::SetDomainHandle { handle };
+        self.domctl(
+            "setdomainhandle",
+            abi::XEN_DOMCTL_SETDOMAINHANDLE,
+            domain,
+            handle,
+        )
+        .map(drop)
     }
 }

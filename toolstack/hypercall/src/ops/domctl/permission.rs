@@ -1,6 +1,16 @@
 //! What of the hardware a domain may touch.
 
+use oxen_abi::domctl as abi;
+
+use super::Plain;
 use crate::{DomId, Hypervisor, Result};
+
+// SAFETY: frame numbers of the machine.
+unsafe impl Plain for abi::IomemPermission {}
+// SAFETY: port numbers.
+unsafe impl Plain for abi::IoportPermission {}
+// SAFETY: an interrupt's number.
+unsafe impl Plain for abi::IrqPermission {}
 
 /// Whether access is given or taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +19,15 @@ pub enum Access {
     Allow,
     /// Taken.
     Deny,
+}
+
+impl Access {
+    fn flag(self) -> u8 {
+        match self {
+            Self::Allow => 1,
+            Self::Deny => 0,
+        }
+    }
 }
 
 impl Hypervisor {
@@ -23,7 +42,19 @@ impl Hypervisor {
         count: u64,
         access: Access,
     ) -> Result<()> {
-        super::super::later("iomem_permission")
+        let payload = abi::IomemPermission {
+            first_mfn: first,
+            nr_mfns: count,
+            allow_access: access.flag(),
+            ..Default::default()
+        };
+        self.domctl(
+            "iomem_permission",
+            abi::XEN_DOMCTL_IOMEM_PERMISSION,
+            domain,
+            payload,
+        )
+        .map(drop)
     }
 
     /// I/O ports: `count` from `first` on.
@@ -37,7 +68,19 @@ impl Hypervisor {
         count: u32,
         access: Access,
     ) -> Result<()> {
-        super::super::later("ioport_permission")
+        let payload = abi::IoportPermission {
+            first_port: first,
+            nr_ports: count,
+            allow_access: access.flag(),
+            ..Default::default()
+        };
+        self.domctl(
+            "ioport_permission",
+            abi::XEN_DOMCTL_IOPORT_PERMISSION,
+            domain,
+            payload,
+        )
+        .map(drop)
     }
 
     /// A physical interrupt.
@@ -45,6 +88,17 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn set_irq_permission(&self, domain: DomId, pirq: u32, access: Access) -> Result<()> {
-        super::super::later("irq_permission")
+        let payload = abi::IrqPermission {
+            pirq,
+            allow_access: access.flag(),
+            pad: [0; 3],
+        };
+        self.domctl(
+            "irq_permission",
+            abi::XEN_DOMCTL_IRQ_PERMISSION,
+            domain,
+            payload,
+        )
+        .map(drop)
     }
 }

@@ -1,6 +1,12 @@
 //! How a domain sees the TSC.
 
+use oxen_abi::domctl as abi;
+
+use super::Plain;
 use crate::{DomId, Hypervisor, Result};
+
+// SAFETY: figures only.
+unsafe impl Plain for abi::TscInfo {}
 
 /// A domain's TSC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,18 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn tsc_info(&self, domain: DomId) -> Result<TscInfo> {
-        super::super::later("gettscinfo")
+        let info = self.domctl(
+            "gettscinfo",
+            abi::XEN_DOMCTL_GETTSCINFO,
+            domain,
+            abi::TscInfo::default(),
+        )?;
+        Ok(TscInfo {
+            mode: info.tsc_mode,
+            khz: info.gtsc_khz,
+            incarnation: info.incarnation,
+            elapsed_ns: info.elapsed_nsec,
+        })
     }
 
     /// Sets a domain's TSC mode and frequency, before it runs.
@@ -29,6 +46,14 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::NoSuchDomain`], [`crate::Error::Hypercall`].
     pub fn set_tsc_info(&self, domain: DomId, info: TscInfo) -> Result<()> {
-        super::super::later("settscinfo")
+        let payload = abi::TscInfo {
+            tsc_mode: info.mode,
+            gtsc_khz: info.khz,
+            incarnation: info.incarnation,
+            pad: 0,
+            elapsed_nsec: info.elapsed_ns,
+        };
+        self.domctl("settscinfo", abi::XEN_DOMCTL_SETTSCINFO, domain, payload)
+            .map(drop)
     }
 }

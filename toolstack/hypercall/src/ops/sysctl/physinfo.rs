@@ -2,7 +2,18 @@
 
 use bitflags::bitflags;
 
-use crate::{Hypervisor, Result};
+use oxen_abi::sysctl as abi;
+use oxen_abi::sysctl::{XEN_SYSCTL_AVAILHEAP, XEN_SYSCTL_PHYSINFO, XEN_SYSCTL_SCHED_ID};
+
+use super::super::Plain;
+use crate::{Error, Hypervisor, Result};
+
+// SAFETY: figures only.
+unsafe impl Plain for abi::PhysInfo {}
+// SAFETY: a number.
+unsafe impl Plain for abi::SchedId {}
+// SAFETY: figures only.
+unsafe impl Plain for abi::AvailHeap {}
 
 bitflags! {
     /// What the platform can do (`XEN_SYSCTL_PHYSCAP_*`).
@@ -132,7 +143,23 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::Hypercall`].
     pub fn phys_info(&self) -> Result<PhysInfo> {
-        super::super::later("physinfo")
+        let info = self.sysctl("physinfo", XEN_SYSCTL_PHYSINFO, abi::PhysInfo::default())?;
+        Ok(PhysInfo {
+            threads_per_core: info.threads_per_core,
+            cores_per_socket: info.cores_per_socket,
+            cpus: info.nr_cpus,
+            max_cpu_id: info.max_cpu_id,
+            nodes: info.nr_nodes,
+            max_node_id: info.max_node_id,
+            cpu_khz: info.cpu_khz,
+            capabilities: PhysCapabilities::from_bits_retain(info.capabilities),
+            total_pages: info.total_pages,
+            free_pages: info.free_pages,
+            scrub_pages: info.scrub_pages,
+            outstanding_pages: info.outstanding_pages,
+            max_mfn: info.max_mfn,
+            hw_cap: info.hw_cap,
+        })
     }
 
     /// The scheduler in use.
@@ -140,7 +167,8 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::Hypercall`].
     pub fn scheduler(&self) -> Result<SchedulerId> {
-        super::super::later("sched_id")
+        let id = self.sysctl("sched_id", XEN_SYSCTL_SCHED_ID, abi::SchedId::default())?;
+        Ok(SchedulerId::from_number(id.sched_id))
     }
 
     /// Free bytes in the heap, of the NUMA node `node` or of all.
@@ -148,6 +176,22 @@ impl Hypervisor {
     /// # Errors
     /// [`crate::Error::Hypercall`].
     pub fn available_heap(&self, node: Option<u32>) -> Result<u64> {
-        super::super::later("availheap")
+        let op = "availheap";
+        let node = match node {
+            None => -1,
+            Some(n) => i32::try_from(n).map_err(|_| Error::Invalid {
+                op,
+                what: format!("no node {n}"),
+            })?,
+        };
+        let heap = self.sysctl(
+            op,
+            XEN_SYSCTL_AVAILHEAP,
+            abi::AvailHeap {
+                node,
+                ..Default::default()
+            },
+        )?;
+        Ok(heap.avail_bytes)
     }
 }
