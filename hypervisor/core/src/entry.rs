@@ -5,7 +5,7 @@
 //! Interrupts are off throughout. A context switch replaces the frame's contents; no stack is
 //! switched, so nothing here may keep state of the interrupted vCPU across [`leave`].
 
-use oxen_abi::arch::CpuUserRegs;
+use oxen_abi::arch_x86::CpuUserRegs;
 
 use crate::error::Stop;
 use crate::machine::{Interrupt, Machine};

@@ -29,6 +29,9 @@ pub struct HostInfo {
     pub cores_per_socket: u32,
     /// RAM of the host in frames.
     pub total_frames: u64,
+    /// The host's memory map as dom0 is to see it: LAPIC and IO-APICs reserved, the
+    /// hypervisor's own memory not listed as RAM.
+    pub e820: Vec<oxen_abi::memory::E820Entry>,
 }
 
 /// The hypervisor. One value, alive for ever.

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use oxen_abi::arch::CpuUserRegs;
+use oxen_abi::arch_x86::CpuUserRegs;
 
 use crate::domain::Domain;
 use crate::event::VcpuEvents;
@@ -89,6 +89,8 @@ pub struct Vcpu<M: Machine> {
     pub sched: VcpuSched,
     /// Whether an NMI is to be delivered.
     pub nmi_pending: AtomicBool,
+    /// A page table that this vCPU let go of and that is not yet taken apart.
+    pub unfinished: Mutex<Option<Mfn>>,
 }
 
 impl<M: Machine> Vcpu<M> {
@@ -125,6 +127,7 @@ impl<M: Machine> Vcpu<M> {
             time: VcpuTime::default(),
             sched: VcpuSched::default(),
             nmi_pending: AtomicBool::new(false),
+            unfinished: Mutex::new(None),
         }
     }
 }

@@ -1,0 +1,178 @@
+//! What a single page-table entry holds: the references that come and go with it.
+
+use oxen_abi::errno::Errno;
+
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::mm::frame::{PageType, get_page};
+use crate::mm::pte;
+use crate::mm::types::{MmError, Unfinished, get_type, put_type};
+use crate::percpu::PerCpu;
+use crate::types::{DomId, Mfn};
+
+/// Takes the references that a present entry of a table of `level` needs, and returns the entry
+/// as it is to be written. `domain` owns the table; `frames_of` owns what an L1 entry maps (the
+/// domain itself unless it maps foreign memory).
+pub fn acquire_entry<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    level: u8,
+    entry: u64,
+) -> Result<u64, MmError> {
+    if level == 1 {
+        acquire_leaf(cpu, domain, frames_of, entry)
+    } else {
+        acquire_table(cpu, domain, level, entry)
+    }
+}
+
+fn acquire_table<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    level: u8,
+    entry: u64,
+) -> Result<u64, MmError> {
+    if entry & pte::PSE != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let kind = PageType::table(level - 1).ok_or(Errno::EINVAL)?;
+    let table = pte::frame(entry);
+    if !get_page(&cpu.hv.machine, table, domain.id) {
+        return Err(Errno::EINVAL.into());
+    }
+    match get_type(cpu, domain, table, kind) {
+        Ok(()) => Ok(pte::adjust(entry)),
+        Err(error) => {
+            crate::mm::put_page(cpu.hv, table);
+            Err(error)
+        }
+    }
+}
+
+fn acquire_leaf<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    entry: u64,
+) -> Result<u64, MmError> {
+    let machine = &cpu.hv.machine;
+    let mfn = pte::frame(entry);
+    if machine.frame(mfn).is_none_or(|frame| frame.is_io()) {
+        return acquire_io(cpu, domain, mfn, entry);
+    }
+    if !get_page(machine, mfn, frames_of) {
+        return Err(Errno::EINVAL.into());
+    }
+    if entry & pte::RW != 0
+        && let Err(error) = get_type(cpu, domain, mfn, PageType::Writable)
+    {
+        crate::mm::put_page(cpu.hv, mfn);
+        return Err(error);
+    }
+    Ok(pte::adjust(entry))
+}
+
+/// Device memory: no references, but a permission.
+fn acquire_io<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    entry: u64,
+) -> Result<u64, MmError> {
+    if !cpu.hv.machine.is_mappable_io(mfn) || !domain.permissions.lock().iomem.contains(mfn.0) {
+        return Err(Errno::EPERM.into());
+    }
+    let writable = !crate::irq::is_read_only_mmio(cpu.hv, mfn);
+    Ok(pte::adjust(if writable { entry } else { entry & !pte::RW }))
+}
+
+/// Drops the references of an entry that was taken out of a table of `level`.
+pub fn release_entry<M: Machine>(cpu: &PerCpu<M>, level: u8, entry: u64) -> Result<(), Unfinished> {
+    if !pte::present(entry) {
+        return Ok(());
+    }
+    let mfn = pte::frame(entry);
+    let outcome = if level == 1 {
+        if cpu.hv.machine.frame(mfn).is_none_or(|frame| frame.is_io()) {
+            return Ok(());
+        }
+        if entry & pte::RW != 0 { put_type(cpu, mfn) } else { Ok(()) }
+    } else {
+        put_type(cpu, mfn)
+    };
+    crate::mm::put_page(cpu.hv, mfn);
+    outcome
+}
+
+/// How [`replace_entry`] treats what it finds in the entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Update {
+    /// The new value, whatever was there.
+    Plain,
+    /// The new value with the old one's accessed and dirty bits.
+    KeepAd,
+    /// Only if the entry is still this one; else [`MmError::Restart`].
+    IfStill(u64),
+}
+
+/// Replaces entry `index` of a table of `level` on which the caller holds a type reference.
+/// `new` is the guest's wish.
+/// An old L3 or L2 table that can't be let go of at once comes back as [`Unfinished`].
+#[allow(clippy::too_many_arguments, reason = "an entry has a place, a value and two owners")]
+pub fn replace_entry<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    table: Mfn,
+    level: u8,
+    index: usize,
+    new: u64,
+    how: Update,
+) -> Result<Option<Unfinished>, MmError> {
+    let machine = &cpu.hv.machine;
+    if level == 4 && pte::is_hypervisor_slot(index) {
+        return Err(Errno::EINVAL.into());
+    }
+    let ad = if how == Update::KeepAd { pte::ACCESSED | pte::DIRTY } else { 0 };
+    let stale = |now: u64| matches!(how, Update::IfStill(expected) if expected != now);
+    let slot = machine.page(table).and_then(|page| page.get(index)).ok_or(Errno::EINVAL)?;
+    let mut old = slot.load(crate::sync::atomic::Ordering::Acquire);
+
+    // The same frame with the same rights: no reference changes.
+    let same = pte::ADDR | pte::PRESENT | pte::RW | pte::PSE;
+    if stale(old) {
+        return Err(MmError::Restart);
+    }
+    while level == 1 && pte::present(old) && (old ^ new) & same & !pte::PSE == 0
+        || level > 1 && pte::present(old) && (old ^ new) & (same & !pte::RW) == 0
+    {
+        match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & ad)) {
+            Ok(()) => return Ok(None),
+            Err(now) if now == old => return Err(Errno::EINVAL.into()),
+            Err(now) if stale(now) => return Err(MmError::Restart),
+            Err(now) => old = now,
+        }
+    }
+
+    let wanted = if pte::present(new) {
+        acquire_entry(cpu, domain, frames_of, level, new)?
+    } else {
+        new
+    };
+    loop {
+        match machine.cmpxchg_pte(table, index, level, old, wanted | (old & ad)) {
+            Ok(()) => break,
+            Err(now) if now == old => {
+                let _ = release_entry(cpu, level, wanted);
+                return Err(Errno::EINVAL.into());
+            }
+            Err(now) if stale(now) => {
+                let _ = release_entry(cpu, level, wanted);
+                return Err(MmError::Restart);
+            }
+            Err(now) => old = now,
+        }
+    }
+    Ok(release_entry(cpu, level, old).err())
+}

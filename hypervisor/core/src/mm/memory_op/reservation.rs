@@ -1,0 +1,161 @@
+//! Increase, decrease and populate: a list of extents, done one after the other.
+
+use oxen_abi::errno::Errno;
+use oxen_abi::memory::*;
+
+use super::target;
+use crate::domain::Domain;
+use crate::error::{HcResult, Stop};
+use crate::guest::GuestHandle;
+use crate::machine::Machine;
+use crate::mm::{Purpose, alloc_frames, get_page, put_page, take_allocation, types};
+use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
+use crate::types::Mfn;
+
+/// Largest extent of an unprivileged caller: 2 MiB, as its own memory was given out in.
+const GUEST_ORDER: u32 = 9;
+/// Largest extent of the control domain.
+const CONTROL_ORDER: u32 = 18;
+
+/// Address width that a request asks for; 64 = any.
+pub(super) fn address_bits(flags: u32) -> u32 {
+    match flags & XENMEMF_ADDRESS_BITS_MASK {
+        0 => 64,
+        bits => bits,
+    }
+}
+
+/// The largest extent that the caller may ask for.
+pub(super) fn max_order<M: Machine>(cx: &Cx<'_, M>) -> u32 {
+    if cx.domain().privileged { CONTROL_ORDER } else { GUEST_ORDER }
+}
+
+/// The three operations. Returns how many extents were done; `start` of them were done before
+/// (by an earlier stretch of the same call).
+pub(super) fn change<M: Machine>(
+    cx: &Cx<'_, M>,
+    op: u32,
+    start: u64,
+    arg: GuestHandle<Reservation>,
+) -> HcResult {
+    let request = arg.read(cx.machine())?;
+    let domain = match target(cx, request.domid) {
+        Ok(domain) => domain,
+        Err(Stop::Errno(errno)) => return Err(errno.into()),
+        Err(_) => return Ok(start),
+    };
+    if start >= request.nr_extents {
+        return Ok(start.min(request.nr_extents));
+    }
+    if request.extent_order > max_order(cx)
+        || request.nr_extents > u64::MAX >> MEMOP_EXTENT_SHIFT
+        || request.mem_flags & XENMEMF_POPULATE_ON_DEMAND != 0
+    {
+        return Ok(start);
+    }
+    let extents = GuestHandle::<u64>::new(request.extent_start);
+    for done in start..request.nr_extents {
+        if done != start && cx.cpu.preempt_needed() {
+            let command = (done << MEMOP_EXTENT_SHIFT) | u64::from(op);
+            return Err(Stop::Restart([command, arg.addr(), 0, 0, 0, 0]));
+        }
+        let ok = match op {
+            XENMEM_DECREASE_RESERVATION => give_back(cx, &domain, &request, extents, done),
+            XENMEM_POPULATE_PHYSMAP => populate(cx, &domain, &request, extents, done),
+            _ => increase(cx, &domain, &request, extents, done),
+        };
+        if !ok {
+            return Ok(done);
+        }
+    }
+    Ok(request.nr_extents)
+}
+
+fn order_of(request: &Reservation) -> u8 {
+    u8::try_from(request.extent_order).unwrap_or(u8::MAX)
+}
+
+fn increase<M: Machine>(
+    cx: &Cx<'_, M>,
+    domain: &Domain<M>,
+    request: &Reservation,
+    extents: GuestHandle<u64>,
+    at: u64,
+) -> bool {
+    let bits = address_bits(request.mem_flags);
+    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), bits, Purpose::Ram) else {
+        return false;
+    };
+    // A caller that does not want the numbers gives no list.
+    extents.is_null() || extents.write_at(cx.machine(), at, &first.0).is_ok()
+}
+
+fn populate<M: Machine>(
+    cx: &Cx<'_, M>,
+    domain: &Domain<M>,
+    request: &Reservation,
+    extents: GuestHandle<u64>,
+    at: u64,
+) -> bool {
+    let Ok(pfn) = extents.read_at(cx.machine(), at) else { return false };
+    let bits = address_bits(request.mem_flags);
+    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), bits, Purpose::Ram) else {
+        return false;
+    };
+    for n in 0..1u64 << order_of(request) {
+        cx.machine().set_m2p(first.offset(n), pfn.wrapping_add(n));
+    }
+    extents.write_at(cx.machine(), at, &first.0).is_ok()
+}
+
+fn give_back<M: Machine>(
+    cx: &Cx<'_, M>,
+    domain: &Domain<M>,
+    request: &Reservation,
+    extents: GuestHandle<u64>,
+    at: u64,
+) -> bool {
+    let Ok(first) = extents.read_at(cx.machine(), at) else { return false };
+    (0..1u64 << order_of(request)).all(|n| surrender(cx, domain, Mfn(first.wrapping_add(n))))
+}
+
+/// Takes one frame from its owner: the owner's reference goes, and the frame is free once
+/// nothing maps it any more. `false` if it is not the owner's to give.
+pub(super) fn surrender<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn) -> bool {
+    if !get_page(cx.machine(), mfn, domain.id) {
+        return false;
+    }
+    let mut taken = take_allocation(cx.hv, mfn);
+    if taken {
+        put_page(cx.hv, mfn);
+    }
+    if types::take_pin(cx.cpu, mfn) {
+        crate::mm::update::leave_pending(cx, types::put_type(cx.cpu, mfn).err());
+        put_page(cx.hv, mfn);
+        taken = true;
+    }
+    put_page(cx.hv, mfn);
+    taken
+}
+
+/// `XENMEM_claim_pages`: accepted when the memory is there now. Nothing is set aside: a domain
+/// is built by one tool at a time, which notices when memory runs out.
+pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -> HcResult {
+    if !cx.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
+    let request = arg.read(cx.machine())?;
+    let domain = target(cx, request.domid)?;
+    if request.extent_order != 0 || request.mem_flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if request.nr_extents > domain.memory.max.load(Ordering::Acquire) {
+        return Err(Errno::EINVAL.into());
+    }
+    let missing = request.nr_extents.saturating_sub(domain.memory.total_frames());
+    if missing > cx.hv.heap.free_frames() {
+        return Err(Errno::ENOMEM.into());
+    }
+    Ok(0)
+}

@@ -1,0 +1,305 @@
+//! Memory: who owns each frame, what it is used as, and the hypercalls about it.
+
+pub mod descriptor;
+pub mod entry;
+pub mod ext;
+pub mod frame;
+pub mod heap;
+pub mod memory_op;
+pub mod ptwr;
+pub mod pte;
+pub mod ranges;
+pub mod tlb;
+pub mod types;
+pub mod update;
+pub mod walk;
+
+use alloc::vec::Vec;
+
+use oxen_abi::memory::E820Entry;
+
+use crate::domain::Domain;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::mm::frame::{CountWord, Dropped, PageType, TypeWord, drop_page};
+use crate::percpu::PerCpu;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, Once};
+use crate::types::{DomId, Mfn};
+
+pub use frame::get_page;
+pub use types::{MmError, Unfinished};
+
+/// A domain's memory.
+#[derive(Default)]
+pub struct DomainMemory {
+    list: Mutex<PageList>,
+    /// Frames on the list.
+    pub total: AtomicU64,
+    /// The most it may have (`DOMCTL_max_mem`), in frames.
+    pub max: AtomicU64,
+    /// Frames of the hypervisor's that it may map (shared info, grant table).
+    pub special: AtomicU64,
+    /// The frame of `shared_info`.
+    pub shared_info: Once<Mfn>,
+    /// E820 as `XENMEM_memory_map` shows it.
+    pub e820: Mutex<Vec<E820Entry>>,
+}
+
+/// The frames a domain was given, as a doubly linked list through the frame table.
+#[derive(Default)]
+struct PageList {
+    head: u32,
+    tail: u32,
+}
+
+impl DomainMemory {
+    /// Frames it has.
+    pub fn total_frames(&self) -> u64 {
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// The first `limit` frames of the page list.
+    pub fn frames<M: Machine>(&self, machine: &M, limit: usize) -> Vec<Mfn> {
+        let list = self.list.lock();
+        let mut at = list.head;
+        let mut frames = Vec::new();
+        while at != 0 && frames.len() < limit {
+            frames.push(Mfn(u64::from(at)));
+            at = machine
+                .frame(Mfn(u64::from(at)))
+                .map_or(0, |frame| frame.next.load(Ordering::Relaxed));
+        }
+        frames
+    }
+
+    fn link<M: Machine>(&self, machine: &M, mfn: Mfn) {
+        self.list.lock().push_back(machine, mfn);
+    }
+
+    fn unlink<M: Machine>(&self, machine: &M, mfn: Mfn) {
+        self.list.lock().remove(machine, mfn);
+    }
+
+    /// Moves the first frame to the end and returns it.
+    fn rotate<M: Machine>(&self, machine: &M) -> Option<Mfn> {
+        let mut list = self.list.lock();
+        let first = Mfn(u64::from(list.head));
+        if list.head == 0 {
+            return None;
+        }
+        list.remove(machine, first);
+        list.push_back(machine, first);
+        Some(first)
+    }
+}
+
+impl PageList {
+    fn push_back<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
+        let (Some(frame), Ok(index)) = (machine.frame(mfn), u32::try_from(mfn.0)) else { return };
+        frame.next.store(0, Ordering::Relaxed);
+        frame.prev.store(self.tail, Ordering::Relaxed);
+        match linked(machine, self.tail) {
+            Some(last) => last.next.store(index, Ordering::Relaxed),
+            None => self.head = index,
+        }
+        self.tail = index;
+    }
+
+    fn remove<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
+        let Some(frame) = machine.frame(mfn) else { return };
+        let next = frame.next.swap(0, Ordering::Relaxed);
+        let prev = frame.prev.swap(0, Ordering::Relaxed);
+        match linked(machine, next) {
+            Some(frame) => frame.prev.store(prev, Ordering::Relaxed),
+            None => self.tail = prev,
+        }
+        match linked(machine, prev) {
+            Some(frame) => frame.next.store(next, Ordering::Relaxed),
+            None => self.head = next,
+        }
+    }
+}
+
+/// The frame-table entry behind a link, `None` at the list's end.
+fn linked<M: Machine>(machine: &M, link: u32) -> Option<&'static frame::Frame> {
+    if link == 0 { None } else { machine.frame(Mfn(u64::from(link))) }
+}
+
+/// Takes one more general reference on a frame that is known to have one.
+pub(crate) fn hold_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let mut word = frame.count();
+    while let Err(now) = frame.exchange_count(word, CountWord(word.0 + 1)) {
+        word = now;
+    }
+}
+
+/// Drops a general reference; the last one frees the frame.
+pub fn put_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+    if let Dropped::Last(owner) = drop_page(&hv.machine, mfn) {
+        free_frame(hv, mfn, owner);
+    }
+}
+
+/// A frame nobody refers to any more goes back to the heap.
+fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
+    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let word = frame.count();
+    if let Some(domain) = hv.domains.get(owner) {
+        if word.has(CountWord::SPECIAL) {
+            domain.memory.special.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            domain.memory.unlink(&hv.machine, mfn);
+            domain.memory.total.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+    debug_assert!(frame.types().count() == 0, "{mfn:?} freed with type references");
+    frame.set_stamp(tlb::clock());
+    frame.set_types(TypeWord::new(PageType::None, 0, 0));
+    frame.set_count(CountWord(CountWord::DIRTY));
+    hv.machine.set_m2p(mfn, u64::MAX);
+    hv.heap.free(&hv.machine, mfn, 0);
+}
+
+/// What a frame is allocated as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The domain's own memory; counts against its limit.
+    Ram,
+    /// The domain's memory while the hypervisor itself builds it: the builder writes it whole.
+    Built,
+    /// A frame of the hypervisor's that the domain may map: shared info, grant frames. It comes
+    /// zeroed, with one general and one writable type reference held by the hypervisor.
+    Shared,
+}
+
+/// Allocates 2^`order` frames below 2^`bits` for a domain. `None` when there are none, or when
+/// the domain may not have more.
+pub fn alloc_frames<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    order: u8,
+    bits: u32,
+    purpose: Purpose,
+) -> Option<Mfn> {
+    let hv = cpu.hv;
+    let frames = 1u64 << order;
+    if purpose != Purpose::Shared && !reserve(&domain.memory, frames) {
+        return None;
+    }
+    let Some(first) = hv.heap.alloc(&hv.machine, order, bits) else {
+        if purpose != Purpose::Shared {
+            domain.memory.total.fetch_sub(frames, Ordering::AcqRel);
+        }
+        return None;
+    };
+    let mut newest = 0;
+    for mfn in (0..frames).map(|n| first.offset(n)) {
+        if let Some(frame) = hv.machine.frame(mfn) {
+            newest = newest.max(frame.stamp());
+        }
+    }
+    tlb::needed(cpu, hv.machine.cpus(), newest).carry_out(cpu);
+    for mfn in (0..frames).map(|n| first.offset(n)) {
+        hand_over(hv, domain, mfn, purpose);
+    }
+    Some(first)
+}
+
+/// Counts frames against the domain's limit.
+fn reserve(memory: &DomainMemory, frames: u64) -> bool {
+    let max = memory.max.load(Ordering::Acquire);
+    memory
+        .total
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |total| {
+            total.checked_add(frames).filter(|sum| *sum <= max)
+        })
+        .is_ok()
+}
+
+fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpose: Purpose) {
+    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let dirty = frame.count().has(CountWord::DIRTY);
+    frame.set_stamp(tlb::clock());
+    match purpose {
+        Purpose::Ram | Purpose::Built => {
+            frame.set_types(TypeWord::new(PageType::None, 0, 0));
+            frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
+            domain.memory.link(&hv.machine, mfn);
+            if dirty && purpose == Purpose::Ram {
+                hv.machine.zero_page(mfn);
+            }
+        }
+        Purpose::Shared => {
+            frame.set_types(TypeWord::new(PageType::Writable, TypeWord::VALIDATED, 1));
+            frame.set_count(CountWord::new(domain.id, CountWord::SPECIAL, 1));
+            domain.memory.special.fetch_add(1, Ordering::AcqRel);
+            hv.machine.zero_page(mfn);
+        }
+    }
+}
+
+/// Gives back the hypervisor's references on a frame of [`Purpose::Shared`].
+pub fn release_shared<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) {
+    let _ = types::put_type(cpu, mfn);
+    put_page(cpu.hv, mfn);
+}
+
+/// Takes the owner's reference off a frame (it was given back, or the owner dies). `false` if it
+/// was gone already.
+pub(crate) fn take_allocation<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) -> bool {
+    let Some(frame) = hv.machine.frame(mfn) else { return false };
+    let mut word = frame.count();
+    loop {
+        if !word.has(CountWord::ALLOCATED) {
+            return false;
+        }
+        match frame.exchange_count(word, CountWord(word.0 & !CountWord::ALLOCATED)) {
+            Ok(()) => return true,
+            Err(now) => word = now,
+        }
+    }
+}
+
+/// Lets go of a dying domain's memory. `false` when it stopped because something is pending; then
+/// it is to be called again. `true` when nothing more can be done now: what remains is held by
+/// others (frames that other domains map), and goes when they let go.
+pub fn relinquish<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) -> bool {
+    let hv = cpu.hv;
+    let mut idle = 0;
+    while idle <= domain.memory.total_frames() {
+        let Some(mfn) = domain.memory.rotate(&hv.machine) else { break };
+        match relinquish_frame(cpu, mfn) {
+            Ok(true) => idle = 0,
+            Ok(false) => idle += 1,
+            Err(Unfinished(_)) => return false,
+        }
+        if cpu.preempt_needed() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Takes pin, half-done validation and the owner's reference off one frame. Whether there was
+/// anything to take.
+fn relinquish_frame<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<bool, Unfinished> {
+    let hv = cpu.hv;
+    let mut progress = false;
+    if types::take_pin(cpu, mfn) {
+        progress = true;
+        let outcome = types::put_type(cpu, mfn);
+        put_page(hv, mfn);
+        outcome?;
+    }
+    if hv.machine.frame(mfn).is_some_and(|frame| frame.types().partial()) {
+        progress = true;
+        types::resume_put(cpu, Unfinished(mfn))?;
+    }
+    if take_allocation(hv, mfn) {
+        progress = true;
+        put_page(hv, mfn);
+    }
+    Ok(progress)
+}

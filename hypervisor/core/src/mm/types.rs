@@ -1,0 +1,366 @@
+//! Type references: taking them, which validates; dropping them, which undoes that.
+//!
+//! A page table that becomes validated holds a general and a type reference on everything that
+//! its entries map. Validation of L2 to L4 tables can be long; it stops between entries when
+//! something is pending and leaves the frame PARTIAL with its progress in the frame-table entry.
+//! A partial frame owns itself: one type and one general reference belong to the stop. Whoever
+//! wants the same type takes over and goes on; whoever dropped the last reference comes back with
+//! [`resume_put`]; and a dying domain finds what nobody came back for.
+//!
+//! While one CPU works on a frame (type set, neither validated nor partial) others that want it
+//! are told to come back later, so nobody spins with interrupts off.
+
+use oxen_abi::errno::Errno;
+
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::mm::entry::{acquire_entry, release_entry};
+use crate::mm::frame::{Frame, PageType, TypeWord};
+use crate::mm::{pte, tlb};
+use crate::percpu::PerCpu;
+use crate::types::Mfn;
+
+/// Why a memory operation did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MmError {
+    /// The guest broke a rule.
+    Errno(Errno),
+    /// Do it again after the way out: something is pending, or another CPU works on the frame.
+    Restart,
+}
+
+impl From<Errno> for MmError {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+/// Work on a frame's references stopped half way; [`resume_put`] goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Unfinished(pub Mfn);
+
+/// Entries of a page table.
+pub const ENTRIES: usize = 512;
+/// Progress flag while undoing: the type reference of the entry below the progress is dropped
+/// already, its general reference not yet.
+const CHILD_DROPPED: usize = 0x8000;
+
+/// Takes a type reference on a frame on which the caller holds a general reference. `domain` is
+/// the frame's owner if a page-table type is asked for.
+pub fn get_type<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    want: PageType,
+) -> Result<(), MmError> {
+    let frame = cpu.hv.machine.frame(mfn).ok_or(Errno::EINVAL)?;
+    let mut word = frame.types();
+    loop {
+        let (next, validate) = if word.count() == 0 {
+            if word.kind() != want && word.kind() != PageType::None {
+                flush_for_change(cpu, domain, frame);
+            }
+            match want {
+                PageType::Writable | PageType::None => {
+                    (TypeWord::new(want, TypeWord::VALIDATED, 1), None)
+                }
+                _ => (TypeWord::new(want, 0, 1), Some(0)),
+            }
+        } else if word.kind() != want {
+            return Err(Errno::EINVAL.into());
+        } else if word.validated() {
+            (word.up().ok_or(Errno::EBUSY)?, None)
+        } else if word.partial() {
+            (word.without(TypeWord::PARTIAL), Some(frame.progress()))
+        } else {
+            return Err(MmError::Restart);
+        };
+        match frame.exchange_types(word, next) {
+            Ok(()) => match validate {
+                None => return Ok(()),
+                Some(progress) => {
+                    if word.partial() {
+                        drop_self_reference(cpu, mfn);
+                    }
+                    return validate_from(cpu, domain, mfn, frame, want, progress);
+                }
+            },
+            Err(now) => word = now,
+        }
+    }
+}
+
+/// Other CPUs may still have translations of the frame from its last use.
+fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: &Frame) {
+    let owner = frame.count().owner();
+    let mask = if owner == domain.id {
+        domain.dirty_cpus()
+    } else {
+        match cpu.hv.domains.get(owner) {
+            Some(owner) => owner.dirty_cpus(),
+            None => return,
+        }
+    };
+    tlb::needed(cpu, mask, frame.stamp()).carry_out(cpu);
+}
+
+/// The reference that a partial frame held on itself passes to whoever takes over, who has one
+/// of his own.
+fn drop_self_reference<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) {
+    crate::mm::put_page(cpu.hv, mfn);
+}
+
+/// Checks entries from `progress` on. The frame is ours alone (neither validated nor partial).
+fn validate_from<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    frame: &Frame,
+    kind: PageType,
+    progress: usize,
+) -> Result<(), MmError> {
+    let Some(level) = kind.level() else {
+        return match check_descriptors(cpu, mfn) {
+            Ok(()) => {
+                frame.set_types(frame.types().with(TypeWord::VALIDATED));
+                Ok(())
+            }
+            Err(errno) => {
+                frame.set_types(TypeWord::new(PageType::None, 0, 0));
+                Err(errno.into())
+            }
+        };
+    };
+    let mut done = progress & !CHILD_DROPPED;
+    if progress & CHILD_DROPPED != 0 {
+        done = done.saturating_sub(1);
+        drop_child_page(cpu, mfn, done);
+    }
+    while done < ENTRIES {
+        if level > 1 && done != progress && cpu.preempt_needed() {
+            park(cpu, mfn, frame, done);
+            return Err(MmError::Restart);
+        }
+        match validate_entry(cpu, domain, mfn, level, done) {
+            Ok(()) => done += 1,
+            Err(MmError::Restart) => {
+                park(cpu, mfn, frame, done);
+                return Err(MmError::Restart);
+            }
+            Err(error) => {
+                // What was taken is given back; if that is interrupted the frame stays partial.
+                let _ = undo_from(cpu, mfn, frame, level, done);
+                return Err(error);
+            }
+        }
+    }
+    if level == 4 {
+        cpu.hv.machine.fill_hypervisor_slots(mfn);
+    }
+    frame.set_types(frame.types().with(TypeWord::VALIDATED));
+    Ok(())
+}
+
+/// Takes the references of one entry and writes it back as the hypervisor wants it.
+fn validate_entry<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    table: Mfn,
+    level: u8,
+    index: usize,
+) -> Result<(), MmError> {
+    let machine = &cpu.hv.machine;
+    if level == 4 && pte::is_hypervisor_slot(index) {
+        return Ok(());
+    }
+    let entry = read_entry(machine, table, index);
+    if !pte::present(entry) {
+        return Ok(());
+    }
+    let adjusted = acquire_entry(cpu, domain, domain.id, level, entry)?;
+    if adjusted != entry && !machine.install_pte(table, index, level, adjusted) {
+        let _ = release_entry(cpu, level, adjusted);
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(())
+}
+
+/// Reads an entry; 0 if the frame is none of RAM.
+pub(crate) fn read_entry<M: Machine>(machine: &M, table: Mfn, index: usize) -> u64 {
+    machine
+        .page(table)
+        .and_then(|page| page.get(index))
+        .map_or(0, |entry| entry.load(crate::sync::atomic::Ordering::Acquire))
+}
+
+/// Leaves the frame partial: it owns itself until someone goes on.
+fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
+    crate::mm::hold_page(cpu.hv, mfn);
+    frame.set_progress(progress);
+    frame.set_types(frame.types().with(TypeWord::PARTIAL));
+}
+
+/// Drops a type reference. When it was a page table's last, everything it maps is let go of;
+/// should that be long, the rest is left for [`resume_put`], and the caller's reference is gone
+/// all the same.
+pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished> {
+    let Some(frame) = cpu.hv.machine.frame(mfn) else { return Ok(()) };
+    let mut word = frame.types();
+    loop {
+        let Some(lower) = word.down() else {
+            debug_assert!(false, "type count of {mfn:?} below zero");
+            return Ok(());
+        };
+        let table = word.kind().level();
+        let next = match (lower.count(), table) {
+            (0, Some(_)) => word.without(TypeWord::VALIDATED),
+            (0, None) => {
+                frame.set_stamp(tlb::clock());
+                lower.without(TypeWord::VALIDATED)
+            }
+            _ => lower,
+        };
+        match frame.exchange_types(word, next) {
+            Ok(()) => {
+                return match (lower.count(), table) {
+                    (0, Some(level)) => undo_from(cpu, mfn, frame, level, ENTRIES),
+                    _ => Ok(()),
+                };
+            }
+            Err(now) => word = now,
+        }
+    }
+}
+
+/// Goes on with what [`put_type`] left. Nothing happens if someone else has taken over.
+pub fn resume_put<M: Machine>(cpu: &PerCpu<M>, unfinished: Unfinished) -> Result<(), Unfinished> {
+    let mfn = unfinished.0;
+    let Some(frame) = cpu.hv.machine.frame(mfn) else { return Ok(()) };
+    let word = frame.types();
+    if !word.partial() {
+        return Ok(());
+    }
+    let Some(level) = word.kind().level() else { return Ok(()) };
+    let progress = frame.progress();
+    if frame.exchange_types(word, word.without(TypeWord::PARTIAL)).is_err() {
+        return Ok(());
+    }
+    let outcome = undo_from(cpu, mfn, frame, level, progress);
+    // The reference of the stop; if it stopped again it has taken a new one.
+    drop_self_reference(cpu, mfn);
+    outcome
+}
+
+/// Lets go of what entries below `progress` hold, from the top down. The frame is ours alone.
+fn undo_from<M: Machine>(
+    cpu: &PerCpu<M>,
+    mfn: Mfn,
+    frame: &Frame,
+    level: u8,
+    progress: usize,
+) -> Result<(), Unfinished> {
+    let mut left = progress & !CHILD_DROPPED;
+    if progress & CHILD_DROPPED != 0 {
+        left = left.saturating_sub(1);
+        if resume_child(cpu, mfn, left).is_err() {
+            park(cpu, mfn, frame, (left + 1) | CHILD_DROPPED);
+            return Err(Unfinished(mfn));
+        }
+        drop_child_page(cpu, mfn, left);
+    }
+    while left > 0 {
+        if level > 1 && left != progress && cpu.preempt_needed() {
+            park(cpu, mfn, frame, left);
+            return Err(Unfinished(mfn));
+        }
+        left -= 1;
+        if level == 4 && pte::is_hypervisor_slot(left) {
+            continue;
+        }
+        let entry = read_entry(&cpu.hv.machine, mfn, left);
+        if !pte::present(entry) {
+            continue;
+        }
+        if level == 1 {
+            let _ = release_entry(cpu, 1, entry);
+            continue;
+        }
+        let child = pte::frame(entry);
+        if put_type(cpu, child).is_err() {
+            park(cpu, mfn, frame, (left + 1) | CHILD_DROPPED);
+            return Err(Unfinished(mfn));
+        }
+        crate::mm::put_page(cpu.hv, child);
+    }
+    frame.set_stamp(tlb::clock());
+    let kind = frame.types().kind();
+    frame.set_types(TypeWord::new(kind, 0, 0));
+    Ok(())
+}
+
+fn resume_child<M: Machine>(cpu: &PerCpu<M>, table: Mfn, index: usize) -> Result<(), Unfinished> {
+    let entry = read_entry(&cpu.hv.machine, table, index);
+    resume_put(cpu, Unfinished(pte::frame(entry)))
+}
+
+fn drop_child_page<M: Machine>(cpu: &PerCpu<M>, table: Mfn, index: usize) {
+    let entry = read_entry(&cpu.hv.machine, table, index);
+    crate::mm::put_page(cpu.hv, pte::frame(entry));
+}
+
+/// Checks a page of GDT or LDT entries: no descriptor may give more privilege than CPL 3 or be a
+/// gate or system segment.
+fn check_descriptors<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Errno> {
+    let machine = &cpu.hv.machine;
+    for index in 0..ENTRIES {
+        let descriptor = read_entry(machine, mfn, index);
+        let fixed = crate::mm::descriptor::check(descriptor).ok_or(Errno::EINVAL)?;
+        if fixed != descriptor
+            && let Some(entry) = machine.page(mfn).and_then(|page| page.get(index))
+        {
+            entry.store(fixed, crate::sync::atomic::Ordering::Release);
+        }
+    }
+    Ok(())
+}
+
+/// Pins a frame as a page table of a level: one type and one general reference are held until it
+/// is unpinned. The caller holds a general reference, which passes to the pin on success.
+pub fn pin<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    level: u8,
+) -> Result<(), MmError> {
+    let kind = PageType::table(level).ok_or(Errno::EINVAL)?;
+    get_type(cpu, domain, mfn, kind)?;
+    let frame = cpu.hv.machine.frame(mfn).ok_or(Errno::EINVAL)?;
+    let mut word = frame.types();
+    loop {
+        if word.pinned() {
+            let _ = put_type(cpu, mfn);
+            return Err(Errno::EINVAL.into());
+        }
+        match frame.exchange_types(word, word.with(TypeWord::PINNED)) {
+            Ok(()) => return Ok(()),
+            Err(now) => word = now,
+        }
+    }
+}
+
+/// Takes the pin off a frame; its references are still held and are to be dropped by the caller
+/// with [`put_type`] and `put_page`. `false` if it was not pinned.
+pub fn take_pin<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> bool {
+    let Some(frame) = cpu.hv.machine.frame(mfn) else { return false };
+    let mut word = frame.types();
+    loop {
+        if !word.pinned() {
+            return false;
+        }
+        match frame.exchange_types(word, word.without(TypeWord::PINNED)) {
+            Ok(()) => return true,
+            Err(now) => word = now,
+        }
+    }
+}
