@@ -1,8 +1,13 @@
 //! End-to-end tests: real QEMU, real GRUB, a real Linux dom0, driven over the serial console.
 //!
-//! [`qemu`] describes the emulated machine and starts it, [`console`] talks to it. `cargo xtask` uses both for
-//! its own runs too.
+//! [`list`] says what is tested, where and when. A [`session`] is one boot with several checks, which are in
+//! [`checks`]. [`qemu`] describes the emulated machine and starts it, [`console`] talks to it; `cargo xtask`
+//! uses these two for its own runs as well.
 #![forbid(unsafe_code)]
 
+pub mod checks;
 pub mod console;
+pub mod dom0;
+pub mod list;
 pub mod qemu;
+pub mod session;

@@ -69,6 +69,22 @@ pub(crate) fn test_guest(bare: &Bare) -> Result<PathBuf> {
     Ok(out)
 }
 
+/// Lints both programs and what they are made of, for the target that they run on.
+pub(crate) fn clippy(bare: &Bare) -> Result<()> {
+    for program in [&OXEN, &TEST_GUEST] {
+        let mut cargo = bare.clippy();
+        cargo
+            .current_dir(paths::root())
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(paths::target().join("bare/clippy").join(program.bin))
+            .args(["--package", program.package, "--bin", program.bin])
+            .args(["--", "-Dwarnings"]);
+        set_flags(&mut cargo, &flags(bare, program)?);
+        sh::run(&mut cargo)?;
+    }
+    Ok(())
+}
+
 fn build(bare: &Bare, program: &Program) -> Result<PathBuf> {
     // A folder for each: the two differ in flags, and cargo would rebuild everything at each change of flags.
     let dir = paths::target().join("bare").join(program.bin);

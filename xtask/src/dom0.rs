@@ -109,6 +109,7 @@ fn own_layer(programs: &Path, kernel: &Kernel, demo_initrd: &Path) -> Result<Vec
     cpio.file("init", 0o755, &script("init")?)?;
     cpio.file("etc/oxen/lib", 0o644, &script("lib")?)?;
     cpio.file("etc/oxen/start", 0o644, &script("start-shell")?)?;
+    cpio.file("etc/udhcpc/default.script", 0o755, &script("udhcpc")?)?;
     cpio.file("etc/xen/demo", 0o644, &script("demo")?)?;
     cpio.file(
         "usr/bin/fpucheck",

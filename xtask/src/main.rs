@@ -16,6 +16,7 @@ mod iso;
 mod kernel;
 mod packages;
 mod paths;
+mod policy;
 mod setup;
 mod sh;
 mod symbols;
@@ -42,12 +43,15 @@ enum Verb {
     },
     /// Build everything and boot it in QEMU, with the serial console on the terminal.
     Run(verb::run::Options),
+    /// Check and test everything; what CI runs.
+    Test(verb::test::Options),
 }
 
 fn main() -> std::process::ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build { parts } => verb::build::run(&parts),
         Verb::Run(options) => verb::run::run(&options),
+        Verb::Test(options) => verb::test::run(&options),
     };
     match done {
         Ok(status) => status,

@@ -16,7 +16,7 @@ use crate::{paths, sh};
 pub(crate) const TARGET: &str = "x86_64-unknown-none";
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-const DEBIAN_CLIPPY: &str = "/usr/bin/clippy-driver";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
 
 /// A way to build for [`TARGET`].
@@ -52,14 +52,23 @@ impl Bare {
         Ok(!rustup_has_target()?)
     }
 
-    /// Points a cargo command at this compiler (for clippy: at its clippy driver).
+    /// Points a cargo command at this compiler.
     pub(crate) fn apply(&self, cargo: &mut Command) {
         if let Self::Debian { .. } = self {
             cargo.env("RUSTC", DEBIAN_RUSTC);
-            if Path::new(DEBIAN_CLIPPY).exists() {
-                cargo.env("CLIPPY_DRIVER_PATH", DEBIAN_CLIPPY);
-            }
         }
+    }
+
+    /// The command `cargo clippy` with the lints of this compiler.
+    pub(crate) fn clippy(&self) -> Command {
+        let mut cargo = match self {
+            Self::Rustup => Command::new("cargo"),
+            // It takes the driver that lies beside it.
+            Self::Debian { .. } => Command::new(DEBIAN_CLIPPY),
+        };
+        self.apply(&mut cargo);
+        cargo.arg("clippy");
+        cargo
     }
 
     /// Compiler flags that every bare-metal crate needs with this compiler.

@@ -1,0 +1,51 @@
+//! dom0 and its own hardware.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::dom0::Dom0;
+
+/// The kernel complained about nothing since it booted.
+pub fn clean_dmesg(dom0: &mut Dom0) -> Result<()> {
+    let (status, text) = dom0.sh(
+        "dmesg | grep -A12 -E 'WARNING:|BUG:|Call Trace|Oops'",
+        Duration::from_secs(30),
+    )?;
+    ensure!(status != 0, "dmesg has complaints:\n{text}");
+    Ok(())
+}
+
+/// 64 MiB go to the AHCI disk, are synced, and come back the same from the disk, not from the page cache.
+pub fn disk(dom0: &mut Dom0) -> Result<()> {
+    let time = Duration::from_secs(120);
+    dom0.ok("modprobe ahci && modprobe sd_mod", time)?;
+    dom0.until("ls /dev/sd*", "/dev/sda", time)?;
+    dom0.ok("head -c 67108864 /dev/urandom > /tmp/data", time)?;
+    dom0.ok("dd if=/tmp/data of=/dev/sda bs=1M conv=fsync", time)?;
+    let want = dom0.ok("md5sum < /tmp/data; rm /tmp/data", time)?;
+    dom0.ok("echo 3 > /proc/sys/vm/drop_caches", time)?;
+    let got = dom0.ok("dd if=/dev/sda bs=1M count=64 2>/dev/null | md5sum", time)?;
+    ensure!(
+        got == want,
+        "the disk returns other data: wrote {want}read {got}"
+    );
+    let interrupts = dom0.ok("grep ahci /proc/interrupts", time)?;
+    ensure!(
+        interrupts.contains("msi"),
+        "the disk controller does not use MSI: {interrupts}"
+    );
+    Ok(())
+}
+
+/// A DHCP lease and answers to pings through e1000e.
+pub fn network(dom0: &mut Dom0) -> Result<()> {
+    let time = Duration::from_secs(120);
+    dom0.ok("modprobe e1000e", time)?;
+    dom0.until("ls /sys/class/net", "eth0", time)?;
+    dom0.ok("udhcpc -i eth0 -n -q -f -t 20", time)?;
+    let text = dom0.ok("ping -c 3 -W 10 10.0.2.2", time)?;
+    ensure!(text.contains(" 0% packet loss"), "pings get lost:\n{text}");
+    dom0.ok("ip link set eth0 down", time)?;
+    Ok(())
+}

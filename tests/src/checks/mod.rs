@@ -1,0 +1,3 @@
+//! The checks, by what they are about.
+
+pub mod hardware;

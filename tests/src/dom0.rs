@@ -1,0 +1,98 @@
+//! dom0 as the tests see it: a shell that takes a command and says how it ended.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::console::Console;
+
+/// From power-on to dom0's user space: 12 s on a quiet machine, much more on a busy one.
+const BOOT: Duration = Duration::from_secs(240);
+
+/// A machine whose dom0 runs `boot/dom0/start-test`.
+pub struct Dom0 {
+    /// The serial console.
+    pub console: Console,
+    commands: u32,
+}
+
+impl Dom0 {
+    /// Waits until dom0 takes commands.
+    pub fn ready(mut console: Console) -> Result<Self> {
+        console
+            .expect("(?m)^@@ ready$", BOOT)
+            .context("dom0 does not reach its user space")?;
+        Ok(Self {
+            console,
+            commands: 0,
+        })
+    }
+
+    /// Runs a command; its exit status and what it printed.
+    pub fn sh(&mut self, command: &str, time: Duration) -> Result<(u8, String)> {
+        self.start(command)?;
+        self.finish(command, time)
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    pub fn ok(&mut self, command: &str, time: Duration) -> Result<String> {
+        let (status, text) = self.sh(command, time)?;
+        ensure!(
+            status == 0,
+            "`{command}` exits with status {status} and prints:\n{text}"
+        );
+        Ok(text)
+    }
+
+    /// Types a command without waiting for its end, to talk to it over the console; [`Dom0::finish`] waits.
+    pub fn start(&mut self, command: &str) -> Result<()> {
+        self.commands += 1;
+        self.console.line(command, true)?;
+        // The echo of Enter.
+        self.console.expect("\n", Duration::from_secs(30))?;
+        Ok(())
+    }
+
+    /// Waits for the end of the command that was started.
+    pub fn finish(&mut self, command: &str, time: Duration) -> Result<(u8, String)> {
+        let mark = format!(r"(?s-u)\A(.*?@@ {} end [0-9]+)\n", self.commands);
+        let text = self
+            .console
+            .expect(&mark, time)
+            .with_context(|| format!("`{command}` does not end"))?;
+        let (text, status) = text.rsplit_once("@@ ").unwrap_or(("", &text));
+        let status = status.rsplit(' ').next().unwrap_or_default();
+        let status = status
+            .parse()
+            .with_context(|| format!("bad exit status {status:?}"))?;
+        Ok((status, text.to_owned()))
+    }
+
+    /// Runs `command` again and again until it prints something that contains `want`. The command must wait by itself
+    /// for its answer or be cheap.
+    pub fn until(&mut self, command: &str, want: &str, time: Duration) -> Result<String> {
+        let deadline = Instant::now() + time;
+        loop {
+            let (_, text) = self.sh(command, time)?;
+            if text.contains(want) {
+                return Ok(text);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "`{command}` does not print {want:?} within {} s but:\n{text}",
+                time.as_secs()
+            );
+        }
+    }
+
+    /// Powers the machine off and waits for its end.
+    pub fn power_off(mut self) -> Result<()> {
+        self.console.line("poweroff -f", true)?;
+        let status = self.console.wait(Duration::from_secs(60))?;
+        ensure!(
+            status.success(),
+            "QEMU ends with {status} instead of powering off"
+        );
+        Ok(())
+    }
+}

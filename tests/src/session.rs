@@ -1,0 +1,139 @@
+//! Sessions: one boot, several checks.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::console::Console;
+use crate::dom0::Dom0;
+use crate::qemu::Machine;
+
+/// The hypervisor under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// Ours.
+    Oxen,
+    /// Debian's Xen 4.17.
+    DebianXen,
+}
+
+impl Hypervisor {
+    /// As it stands in names of results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Oxen => "oxen",
+            Self::DebianXen => "xen",
+        }
+    }
+}
+
+/// When a session runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In every `cargo xtask test`.
+    Always,
+    /// With `--full` only.
+    Full,
+}
+
+/// Something to verify in a running dom0.
+pub struct Check {
+    /// Its name in the table of results.
+    pub name: &'static str,
+    /// Does it.
+    pub run: fn(&mut Dom0) -> Result<()>,
+}
+
+/// A boot of dom0, and what is verified in it.
+pub struct Session {
+    /// Its name in the table of results.
+    pub name: &'static str,
+    /// Where it runs, and when.
+    pub on: &'static [(Hypervisor, When)],
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Through GRUB; QEMU's own loader otherwise.
+    pub grub: bool,
+    /// With a disk (empty, 128 MiB) on the AHCI controller.
+    pub disk: bool,
+    /// In this order. A failed check does not keep the next from running.
+    pub checks: &'static [Check],
+}
+
+/// How a check, or another step, ended.
+pub struct Outcome {
+    /// Session, hypervisor and check.
+    pub name: String,
+    /// The reason, if it failed.
+    pub failure: Option<String>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Times `step` and says how it ended.
+pub fn measure(name: String, step: impl FnOnce() -> Result<()>) -> Outcome {
+    let start = Instant::now();
+    let failure = step().err().map(|err| format!("{err:#}"));
+    let outcome = Outcome {
+        name,
+        failure,
+        time: start.elapsed(),
+    };
+    let verdict = if outcome.failure.is_none() {
+        "passed"
+    } else {
+        "FAILED"
+    };
+    println!(
+        "{verdict} {} ({:.1} s)",
+        outcome.name,
+        outcome.time.as_secs_f64()
+    );
+    if let Some(failure) = &outcome.failure {
+        println!("{failure}");
+    }
+    outcome
+}
+
+impl Session {
+    /// Boots what `prepare` has made ready, runs the checks and ends the machine, whatever happened. `log` gets the
+    /// serial console.
+    pub fn run(
+        &self,
+        hypervisor: Hypervisor,
+        prepare: impl FnOnce() -> Result<Machine>,
+        log: &Path,
+    ) -> Vec<Outcome> {
+        let name = |check: &str| format!("{} on {}: {check}", self.name, hypervisor.name());
+        let mut outcomes = Vec::new();
+        let mut dom0 = None;
+        outcomes.push(measure(name("boot"), || {
+            let machine = prepare().context("cannot make the machine ready")?;
+            let console = Console::start(&machine, log, false)?;
+            dom0 = Some(Dom0::ready(console).map_err(|err| with_log(err, log))?);
+            Ok(())
+        }));
+        if let Some(mut dom0) = dom0 {
+            for check in self.checks {
+                outcomes.push(measure(name(check.name), || {
+                    (check.run)(&mut dom0).map_err(|err| with_log(err, log))
+                }));
+            }
+            outcomes.push(measure(name("power off"), || {
+                dom0.power_off().map_err(|err| with_log(err, log))
+            }));
+        }
+        outcomes
+    }
+}
+
+/// Adds the end of the serial console to an error.
+fn with_log(err: anyhow::Error, log: &Path) -> anyhow::Error {
+    const LINES: usize = 60;
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).replace('\r', "");
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  | ");
+    anyhow::anyhow!("{err:#}\n  the serial console's last lines:\n  | {tail}")
+}

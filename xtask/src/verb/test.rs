@@ -1,0 +1,245 @@
+//! `cargo xtask test`: what CI runs. Every step runs, whatever the ones before said; a table ends it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use oxen_tests::list::SESSIONS;
+use oxen_tests::qemu::Machine;
+use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
+use tempfile::TempDir;
+
+use crate::dom0::Start;
+use crate::hypervisor::Which;
+use crate::packages::{self, Need};
+use crate::setup::{self, Setup};
+use crate::toolchain::Bare;
+use crate::{bare, paths, policy, sh};
+
+/// Options of `test`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Also run what takes long.
+    #[arg(long)]
+    full: bool,
+    /// Run the I-th of N shares only.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Run only the steps whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// A share of the steps: `1/3` to `3/3`.
+#[derive(Clone, Copy)]
+struct Shard {
+    index: usize,
+    count: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is no share like 1/3");
+        let (index, count) = text.split_once('/').ok_or_else(bad)?;
+        let shard = Self {
+            index: index.parse().map_err(|_| bad())?,
+            count: count.parse().map_err(|_| bad())?,
+        };
+        if shard.index >= 1 && shard.index <= shard.count {
+            Ok(shard)
+        } else {
+            Err(bad())
+        }
+    }
+}
+
+/// A step: its name, and what it does.
+struct Step {
+    name: String,
+    run: Box<dyn FnOnce() -> Vec<Outcome>>,
+}
+
+impl Step {
+    fn new(name: &str, run: impl FnOnce() -> Result<()> + 'static) -> Self {
+        let title = name.to_owned();
+        Self {
+            name: name.to_owned(),
+            run: Box::new(move || vec![measure(title, run)]),
+        }
+    }
+}
+
+/// Does it.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    packages::ensure(Need::Test)?;
+    let mut outcomes = Vec::new();
+    for step in steps(options) {
+        println!("==== {}", step.name);
+        outcomes.extend((step.run)());
+    }
+    ensure!(!outcomes.is_empty(), "no step has such a name");
+    Ok(summary(&outcomes))
+}
+
+fn steps(options: &Options) -> Vec<Step> {
+    let mut steps = host_steps();
+    for session in SESSIONS {
+        for &(hypervisor, when) in session.on {
+            if when == When::Always || options.full {
+                steps.push(session_step(session, hypervisor));
+            }
+        }
+    }
+    if let Some(shard) = options.shard {
+        let mut number = 0;
+        steps.retain(|_| {
+            number += 1;
+            number % shard.count == shard.index % shard.count
+        });
+    }
+    if let Some(only) = &options.only {
+        steps.retain(|step| step.name.contains(only.as_str()));
+    }
+    steps
+}
+
+/// What runs without an emulator.
+fn host_steps() -> Vec<Step> {
+    vec![
+        Step::new("fmt", || sh::run(cargo().args(["fmt", "--all", "--check"]))),
+        Step::new("unsafe code", policy::check),
+        Step::new("clippy, host", || {
+            sh::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))
+        }),
+        Step::new("clippy, bare metal", || bare::clippy(&Bare::find()?)),
+        Step::new("host tests", host_tests),
+        Step::new("docs", || {
+            sh::run(
+                cargo()
+                    .args(["doc", "--workspace", "--no-deps", "--quiet"])
+                    .env("RUSTDOCFLAGS", "-Dwarnings"),
+            )
+        }),
+    ]
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::root());
+    cargo
+}
+
+/// With nextest where it is installed. It leaves doc tests out.
+fn host_tests() -> Result<()> {
+    let nextest = sh::quiet(cargo().args(["nextest", "--version"])).is_ok();
+    if nextest {
+        sh::run(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        sh::run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
+    } else {
+        sh::run(cargo().args(["test", "--workspace", "--no-fail-fast", "--quiet"]))
+    }
+}
+
+fn session_step(session: &'static Session, hypervisor: Hypervisor) -> Step {
+    let name = format!("{} on {}", session.name, hypervisor.name());
+    let title = name.clone();
+    Step {
+        name,
+        run: Box::new(move || run_session(session, hypervisor, &title)),
+    }
+}
+
+fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Outcome> {
+    let log = paths::target()
+        .join("logs")
+        .join(format!("{}.log", file_name(title)));
+    let dir = match folders(&log) {
+        Ok(dir) => dir,
+        Err(err) => return vec![measure(title.to_owned(), || Err(err))],
+    };
+    session.run(
+        hypervisor,
+        || machine(session, hypervisor, dir.path()),
+        &log,
+    )
+}
+
+fn folders(log: &Path) -> Result<TempDir> {
+    let run = paths::target().join("run");
+    fs::create_dir_all(&run)?;
+    if let Some(logs) = log.parent() {
+        fs::create_dir_all(logs)?;
+    }
+    Ok(TempDir::new_in(run)?)
+}
+
+fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
+    let boot = setup::prepare(
+        &Setup {
+            hypervisor: match hypervisor {
+                Hypervisor::Oxen => Which::Oxen,
+                Hypervisor::DebianXen => Which::DebianXen,
+            },
+            hypervisor_args: "",
+            dom0_kernel: None,
+            dom0_initrd: None,
+            dom0_args: "",
+            start: Start::Test,
+            direct: !session.grub,
+        },
+        dir,
+    )?;
+    let disk = session.disk.then(|| dir.join("disk.img"));
+    if let Some(disk) = &disk {
+        let file = fs::File::create(disk).context("cannot make a disk image")?;
+        file.set_len(128 << 20)?;
+    }
+    Ok(Machine {
+        cpus: session.cpus,
+        memory: "4096M".to_owned(),
+        boot,
+        disk,
+        gdb: false,
+    })
+}
+
+/// Letters and digits of `title`.
+fn file_name(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+        .to_lowercase()
+}
+
+fn summary(outcomes: &[Outcome]) -> ExitCode {
+    println!("\n==== summary");
+    for outcome in outcomes {
+        let verdict = if outcome.failure.is_none() {
+            "passed"
+        } else {
+            "FAILED"
+        };
+        println!(
+            "{verdict}  {:8.1} s  {}",
+            outcome.time.as_secs_f64(),
+            outcome.name
+        );
+    }
+    let failed = outcomes
+        .iter()
+        .filter(|outcome| outcome.failure.is_some())
+        .count();
+    println!("\n{} passed, {failed} failed", outcomes.len() - failed);
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
