@@ -138,7 +138,6 @@ impl Write for PanicConsole {
 }
 
 /// Writes a line to the physical console. For the time before `core` runs, which has log levels and the ring.
-#[cfg(target_os = "none")]
 macro_rules! println {
     ($($arg:tt)*) => {{
         use core::fmt::Write as _;
@@ -146,5 +145,4 @@ macro_rules! println {
         let _ = writeln!($crate::console::Console, $($arg)*);
     }};
 }
-#[cfg(target_os = "none")]
 pub(crate) use println;

@@ -11,8 +11,11 @@
 #[cfg(target_os = "none")]
 extern crate alloc;
 
+pub mod acpi;
 pub mod boot;
+#[cfg(target_os = "none")]
 pub mod console;
+#[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]
 mod heap;
@@ -27,7 +30,9 @@ pub mod paging;
 #[cfg(target_os = "none")]
 mod panic;
 pub mod percpu;
+#[cfg(target_os = "none")]
 pub(crate) mod pio;
+#[cfg(target_os = "none")]
 pub mod reboot;
 #[cfg(target_os = "none")]
 mod stacks;

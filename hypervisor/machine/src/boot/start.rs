@@ -12,7 +12,7 @@ use super::info::BootInfo;
 use super::phys::LowMemory;
 use crate::console::println;
 use crate::percpu::{self, PerCpu};
-use crate::{console, cpu, heap, image, memory, paging, reboot, stacks};
+use crate::{acpi, console, cpu, heap, image, memory, paging, reboot, stacks};
 
 /// What the loader said.
 static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
@@ -47,6 +47,7 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
             "loader: {}; command line: {}",
             boot.loader, boot.command_line
         );
+        acpi::init(&LowMemory, boot.rsdp.as_ref());
         memory::set_map(e820::sanitise(&boot.memory));
         alloc::start(free_memory(&boot));
     }
@@ -100,6 +101,12 @@ fn on_own_stack() -> ! {
 
 /// From here on there are a heap, per-CPU data and the hypervisor's own page tables.
 extern "C" fn with_heap() -> ! {
+    let tables = acpi::info();
+    println!(
+        "ACPI: {} tables, {} CPUs",
+        tables.tables,
+        tables.madt.as_ref().map_or(0, |madt| madt.cpus.len())
+    );
     println!("memory: {} MiB", memory::total_ram() >> 20);
     let free = alloc::finish();
     memory::set_guest_ram(&free);
