@@ -13,6 +13,7 @@ extern crate alloc;
 
 pub mod acpi;
 pub mod boot;
+pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
@@ -27,8 +28,7 @@ pub mod memory;
 pub mod num;
 #[cfg(target_os = "none")]
 pub mod paging;
-#[cfg(target_os = "none")]
-mod panic;
+pub mod panic;
 pub mod percpu;
 #[cfg(target_os = "none")]
 pub(crate) mod pio;

@@ -19,7 +19,7 @@
 //! block + 0xff80  CpuHeader, 128 bytes
 //! ```
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
 
 use crate::layout::{MAX_CPUS, PERCPU_BASE, PERCPU_STRIDE, STACK_BLOCK};
 
@@ -82,6 +82,8 @@ pub struct PerCpu {
     pub acpi_id: u32,
     /// The CPU has finished its own set-up and takes interrupts.
     pub online: AtomicBool,
+    /// What to add to this CPU's TSC to get the boot CPU's.
+    pub tsc_offset: AtomicI64,
 }
 
 impl PerCpu {
@@ -92,6 +94,7 @@ impl PerCpu {
             apic_id,
             acpi_id,
             online: AtomicBool::new(false),
+            tsc_offset: AtomicI64::new(0),
         }
     }
 
@@ -113,6 +116,18 @@ pub const fn area(cpu: u32) -> u64 {
 /// Number of CPUs that have been registered, started or not.
 pub fn cpu_count() -> u32 {
     CPUS.load(Ordering::Acquire)
+}
+
+/// CPUs that have finished their own set-up, in order of number.
+fn online_cpus() -> impl Iterator<Item = &'static PerCpu> {
+    (0..cpu_count())
+        .filter_map(get)
+        .filter(|data| data.online.load(Ordering::Acquire))
+}
+
+/// How many CPUs have finished their own set-up.
+pub fn online_count() -> u32 {
+    online_cpus().fold(0, |count, _| count + 1)
 }
 
 /// The data of CPU number `cpu`, if there is one.

@@ -1,9 +1,41 @@
 //! Ways to end a run.
 
-use crate::pio;
+use core::fmt::Write as _;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::acpi::{self, Register, Space};
+use crate::console::PanicConsole;
+use crate::num::low32;
+use crate::{clock, pio};
 
 /// QEMU's `isa-debug-exit` device: a byte `n` written here ends the emulator with status `2 n + 1`.
 const DEBUG_EXIT_PORT: u16 = 0xf4;
+/// What a panic ends the emulator with.
+const PANIC_CODE: u8 = 0x3f;
+/// How long a panic stays on the screen.
+const PANIC_SECONDS: u64 = 5;
+/// How long one way of resetting is given before the next is tried.
+const PATIENCE_NS: u64 = 100_000_000;
+
+static NO_REBOOT: AtomicBool = AtomicBool::new(false);
+/// The command line has the private word `debug-exit`: a panic and the end of a test leave QEMU through its
+/// isa-debug-exit device.
+static DEBUG_EXIT: AtomicBool = AtomicBool::new(false);
+
+/// The boot option `noreboot`: a panic halts instead.
+pub fn set_no_reboot(value: bool) {
+    NO_REBOOT.store(value, Ordering::Relaxed);
+}
+
+/// The boot option `debug-exit`.
+pub(crate) fn set_debug_exit(value: bool) {
+    DEBUG_EXIT.store(value, Ordering::Relaxed);
+}
+
+/// Whether runs end through QEMU's isa-debug-exit device.
+pub fn debug_exit_wanted() -> bool {
+    DEBUG_EXIT.load(Ordering::Relaxed)
+}
 
 /// Ends an emulator that has an `isa-debug-exit` device at port 0xf4; elsewhere it halts this CPU for ever.
 pub fn debug_exit(code: u8) -> ! {
@@ -16,5 +48,65 @@ pub fn halt() -> ! {
     loop {
         // SAFETY: stops this CPU; an NMI wakes it and it comes back here.
         unsafe { core::arch::asm!("cli", "hlt", options(nomem, nostack)) }
+    }
+}
+
+/// What comes after a panic's message, by the boot options.
+pub(crate) fn after_panic() -> ! {
+    if debug_exit_wanted() {
+        debug_exit(PANIC_CODE)
+    }
+    if NO_REBOOT.load(Ordering::Relaxed) {
+        let _ = writeln!(PanicConsole, "Halted (noreboot).");
+        halt()
+    }
+    let _ = writeln!(PanicConsole, "Reboot in {PANIC_SECONDS} seconds.");
+    clock::delay(PANIC_SECONDS * 1_000_000_000);
+    reboot()
+}
+
+/// Resets the machine: by ACPI's register, the keyboard controller, the chipset's port, and in the end a triple fault.
+pub fn reboot() -> ! {
+    if let Some((register, value)) = acpi::info().fadt.and_then(|fadt| fadt.reset) {
+        acpi_reset(register, value);
+        clock::delay(PATIENCE_NS);
+    }
+    for _ in 0..0x1_0000 {
+        if pio::inb(0x64) & 2 == 0 {
+            break;
+        }
+    }
+    pio::outb(0x64, 0xfe);
+    clock::delay(PATIENCE_NS);
+    pio::outb(0xcf9, 0x02);
+    pio::outb(0xcf9, 0x06);
+    clock::delay(PATIENCE_NS);
+    let nothing = [0u8; 10];
+    // SAFETY: an empty IDT makes the next exception a triple fault, which resets the CPU: what is wanted.
+    unsafe { core::arch::asm!("lidt [{}]", "int3", in(reg) &raw const nothing, options(noreturn)) }
+}
+
+/// Writes the reset register (ACPI section 4.8.3.6).
+fn acpi_reset(register: Register, value: u8) {
+    match register.space {
+        Space::Io => {
+            if let Ok(port) = u16::try_from(register.address) {
+                pio::outb(port, value);
+            }
+        }
+        Space::Pci => {
+            let (device, function) = (register.address >> 32 & 0x1f, register.address >> 16 & 7);
+            let offset = register.address & 0xff;
+            pio::outl(
+                0xcf8,
+                low32(1 << 31 | device << 11 | function << 8 | offset & 0xfc),
+            );
+            pio::outb(0xcfc + (offset & 3) as u16, value);
+        }
+        Space::Memory => {
+            if let Ok(place) = crate::paging::map_mmio(register.address, 1) {
+                place.write8(0, value);
+            }
+        }
     }
 }

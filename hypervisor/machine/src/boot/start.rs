@@ -1,7 +1,6 @@
 //! The order in which the machine is brought up.
 
 use core::fmt::Display;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use ::alloc::boxed::Box;
 use spin::Mutex;
@@ -12,18 +11,10 @@ use super::info::BootInfo;
 use super::phys::LowMemory;
 use crate::console::println;
 use crate::percpu::{self, PerCpu};
-use crate::{acpi, console, cpu, heap, image, memory, paging, reboot, stacks};
+use crate::{acpi, clock, console, cpu, heap, image, memory, paging, reboot, stacks};
 
 /// What the loader said.
 static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
-/// The command line has the private word `debug-exit`: a panic and the end of a test leave QEMU through its
-/// isa-debug-exit device.
-static DEBUG_EXIT: AtomicBool = AtomicBool::new(false);
-
-/// Whether runs end through QEMU's isa-debug-exit device.
-pub(crate) fn debug_exit_wanted() -> bool {
-    DEBUG_EXIT.load(Ordering::Relaxed)
-}
 
 /// First Rust code: on the boot stack, with the boot page tables, interrupts off.
 ///
@@ -37,11 +28,10 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
             "the boot loader's information",
             boot.read(&LowMemory, magic, info),
         );
-        DEBUG_EXIT.store(
+        reboot::set_debug_exit(
             boot.command_line
                 .split_whitespace()
                 .any(|word| word == "debug-exit"),
-            Ordering::Relaxed,
         );
         println!(
             "loader: {}; command line: {}",
@@ -107,12 +97,19 @@ extern "C" fn with_heap() -> ! {
         tables.tables,
         tables.madt.as_ref().map_or(0, |madt| madt.cpus.len())
     );
+    let (reference, hz) = clock::init();
+    println!(
+        "TSC: {}.{:03} MHz by the {reference}",
+        hz / 1_000_000,
+        hz / 1000 % 1000
+    );
+    println!("wall clock: {} s since 1970", clock::boot_wallclock());
     println!("memory: {} MiB", memory::total_ram() >> 20);
     let free = alloc::finish();
     memory::set_guest_ram(&free);
     let left: u64 = free.iter().map(|(start, end)| end - start).sum();
     println!("memory left for guests: {} KiB", left >> 10);
-    if debug_exit_wanted() {
+    if reboot::debug_exit_wanted() {
         reboot::debug_exit(0)
     }
     reboot::halt()
@@ -128,7 +125,7 @@ fn or_stop<T, E: Display>(what: &str, result: Result<T, E>) -> T {
 /// The machine cannot be brought up.
 fn stop(what: &str, why: &dyn Display) -> ! {
     println!("Oxen cannot start: {what}: {why}");
-    if debug_exit_wanted() {
+    if reboot::debug_exit_wanted() {
         reboot::debug_exit(1)
     }
     reboot::halt()

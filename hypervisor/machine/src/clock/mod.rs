@@ -1,0 +1,15 @@
+//! System time: nanoseconds since boot, from the TSC.
+
+#[cfg(target_os = "none")]
+mod reference;
+pub mod rtc;
+pub mod scale;
+#[cfg(target_os = "none")]
+mod sync;
+#[cfg(target_os = "none")]
+mod system;
+
+#[cfg(target_os = "none")]
+pub(crate) use sync::{answer, measure};
+#[cfg(target_os = "none")]
+pub use system::{Parameters, boot_wallclock, delay, init, now, parameters, tsc_at, tsc_khz};

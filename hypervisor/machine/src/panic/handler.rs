@@ -1,0 +1,54 @@
+//! Prints a panic and ends the run.
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::backtrace;
+use crate::console::PanicConsole;
+use crate::{percpu, reboot};
+
+/// No CPU panics.
+const NOBODY: u32 = u32::MAX;
+/// The CPU that panics.
+static PANICKING: AtomicU32 = AtomicU32::new(NOBODY);
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let rbp: u64;
+    // SAFETY: reads a register.
+    unsafe {
+        core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags))
+    }
+    die(|out| {
+        let place = info.location();
+        let _ = match place {
+            Some(place) => writeln!(
+                out,
+                "{} ({}:{})",
+                info.message(),
+                place.file(),
+                place.line()
+            ),
+            None => writeln!(out, "{}", info.message()),
+        };
+        backtrace::print(out, rbp);
+    })
+}
+
+/// Prints, and reboots. A panic while printing ends at once.
+fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
+    let cpu = percpu::try_this_cpu().map_or(0, |cpu| cpu.cpu);
+    match PANICKING.compare_exchange(NOBODY, cpu, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {}
+        Err(other) if other != cpu => reboot::halt(),
+        Err(_) => {
+            let _ = writeln!(PanicConsole, "\nOxen: panic while handling a panic");
+            reboot::after_panic()
+        }
+    }
+    // The console takes every text.
+    let _ = writeln!(PanicConsole, "\n*** Oxen panics on CPU {cpu} ***");
+    print(&mut PanicConsole);
+    reboot::after_panic()
+}
