@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::toolchain::{Bare, TARGET};
-use crate::{elf32, paths, sh, symbols};
+use crate::{cache, elf32, paths, sh, symbols};
 
 /// A bare-metal program of the workspace.
 struct Program {
@@ -89,18 +89,17 @@ fn build(bare: &Bare, program: &Program) -> Result<PathBuf> {
     // A folder for each: the two differ in flags, and cargo would rebuild everything at each change of flags.
     let dir = paths::target().join("bare").join(program.bin);
     let script = linker_script(&dir, program)?;
+    let symbols = dir.join("symbols");
+    cache::keep(&symbols, "1", |file| {
+        Ok(fs::write(file, symbols::placeholder())?)
+    })?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(paths::root());
     bare.apply(&mut cargo);
     cargo
-        .args([
-            "rustc",
-            "--profile",
-            "bare",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .env("OXEN_SYMS_BLOB", &symbols)
+        .args(["rustc", "--profile", "bare", "--target", TARGET])
+        .arg("--target-dir")
         .arg(&dir)
         .args(["--package", program.package, "--bin", program.bin, "--"])
         .arg(format!("-Clink-arg=-T{}", script.display()))
@@ -132,7 +131,7 @@ fn set_flags(cargo: &mut Command, flags: &[String]) {
 fn linker_script(dir: &Path, program: &Program) -> Result<PathBuf> {
     let path = paths::root().join(program.linker_script);
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let copy = dir.join(format!("{}.ld", crate::cache::hash([&text])));
+    let copy = dir.join(format!("{}.ld", cache::hash([&text])));
     if !copy.exists() {
         fs::create_dir_all(dir)?;
         fs::write(&copy, text)?;

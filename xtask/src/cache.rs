@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 /// A short name for the given bytes; each part's length counts, so that parts cannot flow into each other.
@@ -19,12 +19,6 @@ pub(crate) fn hash<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String
         .take(10)
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-/// The hash of a file's contents.
-pub(crate) fn hash_file(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hash([bytes]))
 }
 
 /// Makes `product` with `make` unless it is there and was made with the same `key`.

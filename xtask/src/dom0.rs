@@ -38,8 +38,6 @@ const MODULES: [&str; 20] = [
 
 /// What a boot of dom0 is for.
 pub(crate) enum Start<'a> {
-    /// A shell and nothing else.
-    Shell,
     /// xend, the guest `demo`, and a shell.
     Demo,
     /// xend, these commands, and power-off.
@@ -136,7 +134,6 @@ fn own_layer(programs: &Path, kernel: &Kernel, demo_initrd: &Path) -> Result<Vec
 /// The archive that goes behind the initramfs and says what this boot is for.
 pub(crate) fn overlay(start: &Start<'_>) -> Result<Vec<u8>> {
     let name = match start {
-        Start::Shell => "start-shell",
         Start::Demo => "start-demo",
         Start::Exec(_) => "start-exec",
         Start::Test => "start-test",

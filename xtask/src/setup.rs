@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oxen_tests::qemu::Boot;
+use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
 use crate::hypervisor::{self, Which};
-use crate::iso;
+use crate::{iso, paths};
 
 /// dom0's console is the hypervisor's, from the first line on.
 const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
@@ -61,7 +62,7 @@ pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
             initrd,
         });
     }
-    let out = dir.join("boot.iso");
+    let out = dir.join("oxen.iso");
     iso::make(
         &iso::Contents {
             hypervisor: &hypervisor.gz,
@@ -73,6 +74,31 @@ pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
         &out,
     )?;
     Ok(Boot::Iso(out))
+}
+
+/// Leaves the CD image that starts the demo in `dist`.
+pub(crate) fn demo_iso() -> Result<PathBuf> {
+    let dir = run_dir()?;
+    let setup = Setup {
+        hypervisor: Which::Oxen,
+        hypervisor_args: "",
+        dom0_kernel: None,
+        dom0_initrd: None,
+        dom0_args: "",
+        start: Start::Demo,
+        direct: false,
+    };
+    prepare(&setup, dir.path())?;
+    let out = paths::dist().join("oxen.iso");
+    fs::rename(dir.path().join("oxen.iso"), &out).context("cannot move the CD image")?;
+    Ok(out)
+}
+
+/// A folder under target/ for one run, removed at its end.
+pub(crate) fn run_dir() -> Result<TempDir> {
+    let base = paths::target().join("run");
+    fs::create_dir_all(&base)?;
+    Ok(TempDir::new_in(base)?)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -9,6 +9,10 @@ use crate::{paths, sh};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
+/// With this variable set, programs that do not build just now are taken from the last build: for working on one
+/// while another is in pieces.
+const KEEP_GOING: &str = "OXEN_KEEP_GOING";
+
 /// The toolstack, as it is installed in dom0: package (and program) and folder.
 pub(crate) const TOOLSTACK: [(&str, &str); 4] = [
     ("xend", "usr/sbin"),
@@ -23,7 +27,7 @@ pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(paths::root())
-        .args(["build", "--release", "--target", HOST])
+        .args(["build", "--release", "--keep-going", "--target", HOST])
         .args(["--config", "profile.release.strip=\"debuginfo\""])
         .arg("--target-dir")
         .arg(&dir)
@@ -32,7 +36,12 @@ pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     for package in packages {
         cargo.args(["--package", package]);
     }
-    sh::run(&mut cargo).context("cannot build the programs for dom0")?;
+    let built = sh::run(&mut cargo).context("cannot build the programs for dom0");
+    if std::env::var_os(KEEP_GOING).is_none() {
+        built?;
+    } else if let Err(err) = built {
+        eprintln!("{err:#}; {KEEP_GOING} is set: going on with what was built before");
+    }
     Ok(dir.join(HOST).join("release"))
 }
 

@@ -1,6 +1,5 @@
 //! `cargo xtask run`: boots the whole in QEMU with the serial console on the terminal.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -10,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use oxen_tests::console::Console;
 use oxen_tests::qemu::Machine;
-use tempfile::TempDir;
 
 use crate::dom0::Start;
 use crate::hypervisor::Which;
@@ -81,7 +79,7 @@ pub(crate) struct Options {
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(Need::Boot)?;
-    let dir = run_dir()?;
+    let dir = setup::run_dir()?;
     let start = match (&options.exec, &options.until) {
         (Some(commands), _) => Start::Exec(commands),
         _ => Start::Demo,
@@ -117,13 +115,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         (None, Some(pattern)) => until(&machine, &log_file(options, dir.path()), pattern, time),
         (None, None) => interactive(&machine, options.serial_log.as_deref(), time),
     }
-}
-
-/// A folder under target/ for this run, removed at its end.
-fn run_dir() -> Result<TempDir> {
-    let base = paths::target().join("run");
-    fs::create_dir_all(&base)?;
-    Ok(TempDir::new_in(base)?)
 }
 
 fn log_file(options: &Options, dir: &Path) -> PathBuf {

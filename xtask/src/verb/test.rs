@@ -170,12 +170,10 @@ fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Ou
 }
 
 fn folders(log: &Path) -> Result<TempDir> {
-    let run = paths::target().join("run");
-    fs::create_dir_all(&run)?;
     if let Some(logs) = log.parent() {
         fs::create_dir_all(logs)?;
     }
-    Ok(TempDir::new_in(run)?)
+    setup::run_dir()
 }
 
 fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
