@@ -169,7 +169,7 @@ impl Response {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn next_value<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let mut line = Vec::new();
         let mut limited = self.body.by_ref().take(MAX_BODY);
         if limited.read_until(b'\n', &mut line)? == 0 {
@@ -212,10 +212,9 @@ mod tests {
 
     /// Answers one request with `answer`, and gives the request.
     fn exchange(answer: &'static str) -> (Result<u32, Error>, String) {
-        let dir =
-            std::env::temp_dir().join(format!("xend-api-{}-{}", std::process::id(), answer.len()));
-        let _ = std::fs::remove_file(&dir);
-        let listener = UnixListener::bind(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("xend.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
@@ -223,9 +222,8 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..n]).into_owned()
         });
-        let result = Client::new(&dir).get("/v1/x");
+        let result = Client::new(&socket).get("/v1/x");
         let request = server.join().unwrap();
-        std::fs::remove_file(&dir).unwrap();
         (result, request)
     }
 
