@@ -1,0 +1,81 @@
+//! The x86 branch filter (BCJ): call and jump targets back from absolute to relative.
+//!
+//! The encoder replaced the 32-bit displacement of E8 and E9 instructions that look like near
+//! calls by absolute addresses, which compress better. Which opcodes it took to be calls depends
+//! on those shortly before, so the same bookkeeping is done here.
+
+/// Whether a displacement's top byte is that of a near target.
+const fn near(byte: u8) -> bool {
+    byte == 0 || byte == 0xff
+}
+
+/// Undoes the filter on data that stands at position 0 of the stream.
+pub(super) fn undo_x86(data: &mut [u8]) {
+    // Bit n: an opcode stood n + 1 bytes before and was left alone.
+    let mut recent = 0u32;
+    let mut last: Option<usize> = None;
+    let mut at = 0;
+    while at + 5 <= data.len() {
+        let Some(skip) = data[at..data.len() - 4].iter().position(|b| b & 0xfe == 0xe8) else {
+            return;
+        };
+        at += skip;
+        let apart = last.map_or(usize::MAX, |last| at - last);
+        recent = if apart > 3 { 0 } else { (recent << (apart - 1)) & 7 };
+        last = Some(at);
+        let Some(operand) = data.get(at + 1..at + 5) else { return };
+        let &[a, b, c, d] = operand else { return };
+        if !(may_be_call(recent, [a, b, c, d]) && near(d)) {
+            recent = (recent << 1) | 1;
+            at += 1;
+            continue;
+        }
+        // Positions count modulo 2^32.
+        let position = ((at + 5) & 0xffff_ffff) as u32;
+        let mut value = u32::from_le_bytes([a, b, c, d]).wrapping_sub(position);
+        // An earlier opcode's operand overlaps: the encoder went round until the byte in which
+        // they meet did not look like a near target any more.
+        while recent != 0 {
+            let shift = 24 - meeting_byte(recent) * 8;
+            if !near(((value >> shift) & 0xff) as u8) {
+                break;
+            }
+            let flipped = value ^ ((1u32 << (shift + 8)) - 1);
+            value = flipped.wrapping_sub(position);
+        }
+        // Sign-extend from 25 bits.
+        let value = ((value << 7).cast_signed() >> 7).cast_unsigned();
+        if let Some(operand) = data.get_mut(at + 1..at + 5) {
+            operand.copy_from_slice(&value.to_le_bytes());
+        }
+        // The opcodes within the operand do not count; `recent` stays for the distance from here.
+        at += 5;
+    }
+}
+
+/// Which byte of the operand, from the top, the operand of the latest of `recent` reaches.
+const fn meeting_byte(recent: u32) -> u32 {
+    match recent {
+        0 => 0,
+        1 => 1,
+        2 | 3 => 2,
+        _ => 3,
+    }
+}
+
+/// Whether the encoder can have taken an opcode with these others before it for a call.
+fn may_be_call(recent: u32, operand: [u8; 4]) -> bool {
+    if recent == 0 {
+        return true;
+    }
+    if !matches!(recent, 1 | 2 | 4) {
+        return false;
+    }
+    let [a, b, c, _] = operand;
+    let meeting = match meeting_byte(recent) {
+        1 => c,
+        2 => b,
+        _ => a,
+    };
+    !near(meeting)
+}
