@@ -8,6 +8,7 @@
 pub mod checks;
 pub mod console;
 pub mod dom0;
+pub mod guest;
 pub mod list;
 pub mod qemu;
 pub mod session;

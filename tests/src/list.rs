@@ -1,6 +1,9 @@
 //! The list of sessions: what `cargo xtask test` boots, what only `--full` boots, and on which hypervisor.
 
+use std::time::Duration;
+
 use crate::checks::hardware;
+use crate::guest::GuestRun;
 use crate::session::Hypervisor::DebianXen;
 use crate::session::When::{Always, Full};
 use crate::session::{Check, Session};
@@ -19,6 +22,15 @@ const HARDWARE: &[Check] = &[
         run: hardware::clean_dmesg,
     },
 ];
+
+/// All boots of the test guest.
+pub const GUEST_RUNS: &[GuestRun] = &[GuestRun {
+    name: "conformance",
+    args: "mode=conformance debug exit=reboot",
+    on: &[(DebianXen, Always)],
+    cpus: 1,
+    time: Duration::from_secs(240),
+}];
 
 /// All sessions.
 pub const SESSIONS: &[Session] = &[

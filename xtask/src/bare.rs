@@ -89,15 +89,10 @@ fn build(bare: &Bare, program: &Program) -> Result<PathBuf> {
     // A folder for each: the two differ in flags, and cargo would rebuild everything at each change of flags.
     let dir = paths::target().join("bare").join(program.bin);
     let script = linker_script(&dir, program)?;
-    let symbols = dir.join("symbols");
-    cache::keep(&symbols, "1", |file| {
-        Ok(fs::write(file, symbols::placeholder())?)
-    })?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(paths::root());
     bare.apply(&mut cargo);
     cargo
-        .env("OXEN_SYMS_BLOB", &symbols)
         .args(["rustc", "--profile", "bare", "--target", TARGET])
         .arg("--target-dir")
         .arg(&dir)

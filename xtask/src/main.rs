@@ -43,6 +43,8 @@ enum Verb {
     },
     /// Build everything and boot it in QEMU, with the serial console on the terminal.
     Run(verb::run::Options),
+    /// Boot the test guest as dom0, which tries each hypercall.
+    Conformance(verb::conformance::Options),
     /// Check and test everything; what CI runs.
     Test(verb::test::Options),
 }
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build { parts } => verb::build::run(&parts),
         Verb::Run(options) => verb::run::run(&options),
+        Verb::Conformance(options) => verb::conformance::run(&options),
         Verb::Test(options) => verb::test::run(&options),
     };
     match done {

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use oxen_tests::qemu::Boot;
+use oxen_tests::qemu::{Boot, Machine};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
 use crate::hypervisor::{self, Which};
-use crate::{iso, paths};
+use crate::toolchain::Bare;
+use crate::{bare, iso, paths};
 
 /// dom0's console is the hypervisor's, from the first line on.
 const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
@@ -92,6 +93,36 @@ pub(crate) fn demo_iso() -> Result<PathBuf> {
     let out = paths::dist().join("oxen.iso");
     fs::rename(dir.path().join("oxen.iso"), &out).context("cannot move the CD image")?;
     Ok(out)
+}
+
+/// A machine whose dom0 is the test guest with the command line `args`.
+pub(crate) fn test_guest(
+    hypervisor: Which,
+    hypervisor_args: &str,
+    args: &str,
+    cpus: u32,
+    dir: &Path,
+) -> Result<Machine> {
+    let kernel = bare::test_guest(&Bare::find()?)?;
+    let boot = prepare(
+        &Setup {
+            hypervisor,
+            hypervisor_args,
+            dom0_kernel: Some(&kernel),
+            dom0_initrd: None,
+            dom0_args: args,
+            start: Start::Test,
+            direct: true,
+        },
+        dir,
+    )?;
+    Ok(Machine {
+        cpus,
+        memory: "2048M".to_owned(),
+        boot,
+        disk: None,
+        gdb: false,
+    })
 }
 
 /// A folder under target/ for one run, removed at its end.

@@ -1,9 +1,7 @@
 //! The symbol table that the hypervisor carries for the backtrace of a panic.
 //!
-//! The hypervisor fills a section, `.oxen_syms`, with the file that the variable `OXEN_SYMS_BLOB` names while
-//! it is built: [`placeholder`], an empty table with room behind it. After linking, the real table is written
-//! over it: one link, and no address moves. The hypervisor must read the section as volatile (or through
-//! `core::hint::black_box`), because the compiler knows the placeholder. All numbers are little-endian:
+//! The hypervisor reserves a section, `.oxen_syms`. After linking, the table is written into it in place: one
+//! link, and no address moves. All numbers are little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -20,18 +18,9 @@ use elf::endian::LittleEndian;
 /// The virtual address that the hypervisor is linked at.
 const IMAGE_BASE: u64 = 0xffff_82d0_4000_0000;
 const MAGIC: &[u8; 8] = b"OXSYMS1\0";
-/// Room for some thousand functions.
-const ROOM: usize = 256 << 10;
 const SECTION: &str = ".oxen_syms";
 /// Generic names can be very long; a shorter limit is tried when the section is too small.
 const NAME_LIMITS: [usize; 4] = [160, 96, 64, 40];
-
-/// What the hypervisor is built with: a table without entries, as large as the real one may become.
-pub(crate) fn placeholder() -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.resize(ROOM, 0);
-    bytes
-}
 
 /// Writes the table of the functions of the ELF64 `image` into its reserved section.
 pub(crate) fn embed(image: &mut [u8]) -> Result<()> {
@@ -46,12 +35,6 @@ pub(crate) fn embed(image: &mut [u8]) -> Result<()> {
     );
     let start = usize::try_from(section.sh_offset)?;
     let room = usize::try_from(section.sh_size)?;
-    if room < ROOM {
-        eprintln!(
-            "the hypervisor keeps no room for symbols: its backtraces will show addresses only"
-        );
-        return Ok(());
-    }
     let functions = functions(&elf)?;
     let table = NAME_LIMITS
         .iter()

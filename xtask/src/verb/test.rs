@@ -1,13 +1,14 @@
 //! `cargo xtask test`: what CI runs. Every step runs, whatever the ones before said; a table ends it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use oxen_tests::list::SESSIONS;
+use oxen_tests::guest::{self, GuestRun};
+use oxen_tests::list::{GUEST_RUNS, SESSIONS};
 use oxen_tests::qemu::Machine;
 use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
 use tempfile::TempDir;
@@ -88,6 +89,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn steps(options: &Options) -> Vec<Step> {
     let mut steps = host_steps();
+    for run in GUEST_RUNS {
+        for &(hypervisor, when) in run.on {
+            if when == When::Always || options.full {
+                steps.push(guest_step(run, hypervisor));
+            }
+        }
+    }
     for session in SESSIONS {
         for &(hypervisor, when) in session.on {
             if when == When::Always || options.full {
@@ -145,6 +153,21 @@ fn host_tests() -> Result<()> {
     }
 }
 
+fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
+    let name = format!("{} on {}", run.name, hypervisor.name());
+    let log = log_file(&name);
+    Step::new(&name, move || {
+        let dir = folders(&log)?;
+        let machine = setup::test_guest(which(hypervisor), "", run.args, run.cpus, dir.path())?;
+        let verdict = guest::run(&machine, &log, run.time, false)?;
+        println!(
+            "{} checks passed, {} skipped",
+            verdict.passed, verdict.skipped
+        );
+        Ok(())
+    })
+}
+
 fn session_step(session: &'static Session, hypervisor: Hypervisor) -> Step {
     let name = format!("{} on {}", session.name, hypervisor.name());
     let title = name.clone();
@@ -155,9 +178,7 @@ fn session_step(session: &'static Session, hypervisor: Hypervisor) -> Step {
 }
 
 fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Outcome> {
-    let log = paths::target()
-        .join("logs")
-        .join(format!("{}.log", file_name(title)));
+    let log = log_file(title);
     let dir = match folders(&log) {
         Ok(dir) => dir,
         Err(err) => return vec![measure(title.to_owned(), || Err(err))],
@@ -167,6 +188,20 @@ fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Ou
         || machine(session, hypervisor, dir.path()),
         &log,
     )
+}
+
+/// Kept after the run, for whoever looks into a failure.
+fn log_file(title: &str) -> PathBuf {
+    paths::target()
+        .join("logs")
+        .join(format!("{}.log", file_name(title)))
+}
+
+fn which(hypervisor: Hypervisor) -> Which {
+    match hypervisor {
+        Hypervisor::Oxen => Which::Oxen,
+        Hypervisor::DebianXen => Which::DebianXen,
+    }
 }
 
 fn folders(log: &Path) -> Result<TempDir> {
@@ -179,10 +214,7 @@ fn folders(log: &Path) -> Result<TempDir> {
 fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
     let boot = setup::prepare(
         &Setup {
-            hypervisor: match hypervisor {
-                Hypervisor::Oxen => Which::Oxen,
-                Hypervisor::DebianXen => Which::DebianXen,
-            },
+            hypervisor: which(hypervisor),
             hypervisor_args: "",
             dom0_kernel: None,
             dom0_initrd: None,
