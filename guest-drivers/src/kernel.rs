@@ -1,12 +1,15 @@
 //! What the kernel does, by its command line.
 
-use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_XEN_VERSION};
-use oxen_abi::sched::{SCHEDOP_SHUTDOWN, SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT, Shutdown};
+use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_VCPU_OP, HYPERVISOR_XEN_VERSION};
+use oxen_abi::sched::{
+    SCHEDOP_BLOCK, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT, Shutdown,
+};
+use oxen_abi::vcpu::VCPUOP_DOWN;
 use oxen_abi::version::XENVER_VERSION;
 
 use crate::cmdline::CommandLine;
-use crate::println;
 use crate::sys::{self, hypercall};
+use crate::{conformance, println};
 
 /// Runs the mode of the command line and ends the domain: `exit=reboot` makes a dom0 reboot the
 /// machine at the end instead of powering it off.
@@ -15,6 +18,9 @@ pub(crate) fn run() -> ! {
     let line = CommandLine::new(&start_info.cmd_line);
     match line.value("mode") {
         None | Some("hello") => hello(&line),
+        Some("conformance") => {
+            conformance::run(&line);
+        }
         Some(other) => println!("ERROR no such mode: {other}"),
     }
     shutdown(match line.value("exit") {
@@ -49,4 +55,13 @@ pub(crate) fn shutdown(reason: u32) -> ! {
             &mut Shutdown { reason },
         );
     }
+}
+
+/// One round of the second vCPU: yields, blocks or goes down, as the first one says.
+pub(crate) fn secondary_round(command: u64) {
+    let _ = match command {
+        0 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_YIELD), 0]),
+        1 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_BLOCK), 0]),
+        _ => hypercall::call(HYPERVISOR_VCPU_OP, [u64::from(VCPUOP_DOWN), 1, 0]),
+    };
 }

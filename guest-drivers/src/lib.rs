@@ -1,7 +1,7 @@
 //! Guest drivers and a small kernel for paravirtualised x86-64 guests, without `std`.
 //!
 //! The kernel (`oxen-test-guest`) is the tests' favourite guest. Its command line says what it
-//! does: `mode=hello` prints a line and powers off.
+//! does: `mode=hello` prints a line and powers off, `mode=conformance` checks the hypercalls.
 //!
 //! [`sys`] is the lowest module and the only one with unsafe code. It is there on bare metal
 //! only; the parts above it that are plain logic build and are tested on the host as well.
@@ -11,9 +11,15 @@
 
 pub mod cmdline;
 #[cfg(target_os = "none")]
+mod conformance;
+#[cfg(target_os = "none")]
 pub mod console;
+pub mod event;
 #[cfg(target_os = "none")]
 mod kernel;
 #[cfg(target_os = "none")]
+pub mod pagetable;
+#[cfg(target_os = "none")]
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod time;

@@ -1,7 +1,13 @@
 //! The lowest module: entry, hypercalls and everything else that needs unsafe code.
 
 mod boot;
+pub mod cpu;
+pub mod frame;
 pub mod hypercall;
 mod panic;
+pub mod probe;
+pub mod shared;
+pub mod trap;
+pub mod vcpu;
 
 pub use boot::start_info;

@@ -1,0 +1,183 @@
+//! memory_op: the questions, and what is refused. Changing the reservation is in `reservation`.
+
+use oxen_abi::Errno;
+use oxen_abi::arch_x86::{MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START};
+use oxen_abi::hypercall::HYPERVISOR_MEMORY_OP;
+use oxen_abi::memory as abi;
+use oxen_abi::xen::DOMID_SELF;
+
+use super::version::UNMAPPED;
+use super::{Suite, ensure, good, same, skip};
+use crate::sys::{self, hypercall};
+
+/// Issues a memory operation.
+pub(super) fn memory_op(cmd: u32, address: u64) -> hypercall::Result {
+    hypercall::call(HYPERVISOR_MEMORY_OP, [u64::from(cmd), address])
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    let privileged = s.privileged;
+    let pages = sys::start_info().nr_pages;
+    s.check("memory_op/maximum_ram_page", || {
+        let highest = good!(memory_op(abi::XENMEM_MAXIMUM_RAM_PAGE, 0));
+        ensure!(
+            highest >= pages,
+            "highest frame {highest:#x}, own pages {pages:#x}"
+        );
+        Ok(())
+    });
+    s.check("memory_op/reservations", || {
+        let mut domain = abi::MemoryDomain { domid: DOMID_SELF };
+        let current = good!(hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_CURRENT_RESERVATION,
+            &mut domain
+        ));
+        ensure!(current >= pages, "current {current}, at the start {pages}");
+        let most = good!(hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MAXIMUM_RESERVATION,
+            &mut domain
+        ));
+        ensure!(most >= current, "maximum {most}, current {current}");
+        let mut nobody = abi::MemoryDomain { domid: 0x1234 };
+        for cmd in [
+            abi::XENMEM_CURRENT_RESERVATION,
+            abi::XENMEM_MAXIMUM_RESERVATION,
+        ] {
+            same!(
+                hypercall::op(HYPERVISOR_MEMORY_OP, cmd, &mut nobody),
+                Err(Errno::ESRCH)
+            );
+            same!(memory_op(cmd, UNMAPPED), Err(Errno::EFAULT));
+        }
+        Ok(())
+    });
+    s.check("memory_op/machphys_mapping", || {
+        let mut mapping = abi::MachphysMapping::default();
+        good!(hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MACHPHYS_MAPPING,
+            &mut mapping
+        ));
+        same!(mapping.v_start, MACH2PHYS_VIRT_START);
+        same!(mapping.v_end, MACH2PHYS_VIRT_END);
+        ensure!(mapping.max_mfn > 0, "max_mfn is 0");
+        same!(
+            memory_op(abi::XENMEM_MACHPHYS_MAPPING, UNMAPPED),
+            Err(Errno::EFAULT)
+        );
+        Ok(())
+    });
+    s.check("memory_op/machphys_mfn_list", || {
+        let mut frames = [0u64; 4];
+        let mut list = abi::MachphysMfnList {
+            max_extents: 4,
+            extent_start: hypercall::address(&mut frames),
+            ..abi::MachphysMfnList::default()
+        };
+        good!(hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MACHPHYS_MFN_LIST,
+            &mut list
+        ));
+        ensure!(
+            list.nr_extents >= 1 && list.nr_extents <= 4,
+            "{} extents",
+            list.nr_extents
+        );
+        ensure!(frames[0] != 0, "the first frame is 0");
+        Ok(())
+    });
+    s.check("memory_op/memory_map", || {
+        let mut entries = [abi::E820Entry::default(); 32];
+        let mut map = abi::MemoryMap {
+            nr_entries: 32,
+            buffer: hypercall::slice_address(&mut entries),
+            ..abi::MemoryMap::default()
+        };
+        let result = hypercall::op(HYPERVISOR_MEMORY_OP, abi::XENMEM_MEMORY_MAP, &mut map);
+        match result {
+            // dom0 has no map of its own unless one was set.
+            Err(Errno::ENOSYS) => Ok(()),
+            Ok(0) => {
+                ensure!(map.nr_entries >= 1, "an empty map");
+                Ok(())
+            }
+            other => {
+                ensure!(false, "{other:?}");
+                Ok(())
+            }
+        }
+    });
+    s.check("memory_op/machine_memory_map", || {
+        let mut entries = [abi::E820Entry::default(); 64];
+        let mut map = abi::MemoryMap {
+            nr_entries: 64,
+            buffer: hypercall::slice_address(&mut entries),
+            ..abi::MemoryMap::default()
+        };
+        let result = hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MACHINE_MEMORY_MAP,
+            &mut map,
+        );
+        if !privileged {
+            same!(result, Err(Errno::EPERM));
+            skip!("refused, as it must be");
+        }
+        same!(result, Ok(0));
+        let used = entries.get(..map.nr_entries as usize).unwrap_or(&[]);
+        ensure!(
+            used.iter().any(|e| e.kind == abi::E820_RAM),
+            "{} entries, none of RAM",
+            map.nr_entries
+        );
+        ensure!(
+            used.windows(2)
+                .all(|w| w[0].addr.wrapping_add(w[0].size) <= w[1].addr),
+            "entries overlap or are out of order"
+        );
+        // A buffer that is too small gets as much as fits, or an error; never more.
+        let mut small = [abi::E820Entry::default(); 2];
+        let mut map = abi::MemoryMap {
+            nr_entries: 1,
+            buffer: hypercall::slice_address(&mut small),
+            ..abi::MemoryMap::default()
+        };
+        let _ = hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MACHINE_MEMORY_MAP,
+            &mut map,
+        );
+        ensure!(small[1].kind == 0, "wrote behind the buffer");
+        Ok(())
+    });
+    s.check("memory_op/claim_pages", || {
+        let mut claim = abi::Reservation {
+            nr_extents: 0,
+            domid: 0x1234,
+            ..abi::Reservation::default()
+        };
+        let result = hypercall::op(HYPERVISOR_MEMORY_OP, abi::XENMEM_CLAIM_PAGES, &mut claim);
+        same!(result, Err(Errno::EINVAL));
+        Ok(())
+    });
+    s.check("memory_op/vnuma_without_vnuma", || {
+        let mut info = abi::VnumaTopologyInfo {
+            domid: DOMID_SELF,
+            ..abi::VnumaTopologyInfo::default()
+        };
+        same!(
+            hypercall::op(HYPERVISOR_MEMORY_OP, abi::XENMEM_GET_VNUMAINFO, &mut info),
+            Err(Errno::EOPNOTSUPP)
+        );
+        Ok(())
+    });
+    s.check("memory_op/unknown", || {
+        for cmd in [8, 29, 40, 63] {
+            same!(memory_op(cmd, UNMAPPED), Err(Errno::ENOSYS));
+        }
+        Ok(())
+    });
+}

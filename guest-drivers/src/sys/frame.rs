@@ -1,0 +1,146 @@
+//! Frames: the arena that tests play with, and the maps between PFN, MFN and address.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use oxen_abi::arch_x86::MACH2PHYS_VIRT_START;
+
+use super::{probe, start_info};
+
+/// Virtual address of pseudo-physical address 0.
+pub const VIRT_BASE: u64 = 0xffff_ffff_8000_0000;
+/// Bytes of a page.
+pub const PAGE_SIZE: u64 = 4096;
+
+unsafe extern "C" {
+    static _image_start: u8;
+    static _image_end: u8;
+    static _arena_start: u8;
+    static _arena_end: u8;
+}
+
+fn arena() -> (u64, u64) {
+    (
+        (&raw const _arena_start) as u64,
+        (&raw const _arena_end) as u64,
+    )
+}
+
+/// Whether Rust objects (or code, or the boot stack) may live at the address.
+pub fn is_rust_memory(address: u64) -> bool {
+    let (arena_start, arena_end) = arena();
+    let image = (&raw const _image_start) as u64..(&raw const _image_end) as u64;
+    image.contains(&address) && !(arena_start..arena_end).contains(&address)
+}
+
+/// First PFN behind the image.
+pub fn image_end_pfn() -> u64 {
+    ((&raw const _image_end) as u64 - VIRT_BASE).div_ceil(PAGE_SIZE)
+}
+
+/// A frame of the arena. Its kernel mapping is read-write until a test changes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    address: u64,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Frame {
+    /// Takes an unused, zeroed frame.
+    ///
+    /// # Panics
+    /// When the arena is used up; it is sized for one run of all checks.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let (start, end) = arena();
+        let address = start + u64::from(NEXT.fetch_add(1, Ordering::Relaxed)) * PAGE_SIZE;
+        assert!(address < end, "the arena of test frames is used up");
+        Frame { address }
+    }
+
+    /// The frame at a kernel address, if it is one of the arena.
+    #[must_use]
+    pub fn at(address: u64) -> Option<Self> {
+        let (start, end) = arena();
+        ((start..end).contains(&address) && address.is_multiple_of(PAGE_SIZE))
+            .then_some(Frame { address })
+    }
+
+    /// Kernel address.
+    #[must_use]
+    pub fn address(self) -> u64 {
+        self.address
+    }
+
+    /// Pseudo-physical frame number.
+    #[must_use]
+    pub fn pfn(self) -> u64 {
+        (self.address - VIRT_BASE) / PAGE_SIZE
+    }
+
+    /// Machine frame number.
+    #[must_use]
+    pub fn mfn(self) -> u64 {
+        p2m(self.pfn())
+    }
+
+    /// The frame as 64-bit words.
+    #[must_use]
+    pub fn words(self) -> &'static [AtomicU64; 512] {
+        // SAFETY: the arena is memory of this image where no Rust object lives; atomics may be
+        // shared with the hypervisor and other domains. Where a test took the mapping away, an
+        // access traps and ends the domain.
+        unsafe { &*(self.address as *const [AtomicU64; 512]) }
+    }
+
+    /// The frame as 32-bit words.
+    #[must_use]
+    pub fn words32(self) -> &'static [AtomicU32; 1024] {
+        // SAFETY: as for `words`.
+        unsafe { &*(self.address as *const [AtomicU32; 1024]) }
+    }
+
+    /// Fills the frame with a word.
+    pub fn fill(self, word: u64) {
+        for slot in self.words() {
+            slot.store(word, Ordering::Relaxed);
+        }
+    }
+}
+
+fn p2m_slot(pfn: u64) -> Option<&'static AtomicU64> {
+    let info = start_info();
+    if pfn >= info.nr_pages {
+        return None;
+    }
+    // SAFETY: the domain builder maps a list of `nr_pages` words there, which only this module
+    // uses.
+    Some(unsafe { &*((info.mfn_list + pfn * 8) as *const AtomicU64) })
+}
+
+/// Machine frame of a PFN, all ones if there is none.
+#[must_use]
+pub fn p2m(pfn: u64) -> u64 {
+    p2m_slot(pfn).map_or(u64::MAX, |slot| slot.load(Ordering::Relaxed))
+}
+
+/// Notes the machine frame of a PFN.
+pub fn set_p2m(pfn: u64, mfn: u64) {
+    if let Some(slot) = p2m_slot(pfn) {
+        slot.store(mfn, Ordering::Relaxed);
+    }
+}
+
+/// PFN of a machine frame, `None` where the machine-to-physical table has no page.
+#[must_use]
+pub fn m2p(mfn: u64) -> Option<u64> {
+    let address = MACH2PHYS_VIRT_START.wrapping_add(mfn.wrapping_mul(8));
+    probe::read(address).ok()
+}
+
+/// Kernel address of a PFN, if the initial mapping reaches it.
+#[must_use]
+pub fn address_of_pfn(pfn: u64) -> u64 {
+    VIRT_BASE.wrapping_add(pfn.wrapping_mul(PAGE_SIZE))
+}
