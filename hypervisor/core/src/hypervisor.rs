@@ -54,19 +54,11 @@ pub struct Hypervisor<M: Machine> {
     pub console: Console,
     /// Interrupt descriptors.
     pub irqs: Irqs<M>,
-    /// Domains whose death is being worked off, and other deferred work.
-    pub tasks: Mutex<Vec<Task<M>>>,
     /// Who gets each global VIRQ (index: VIRQ number); `None` = dom0.
     pub virq_handlers: Mutex<[Option<DomId>; 24]>,
     /// Wall clock, as `settime` set it.
     pub wallclock: crate::time::WallClock,
     cpus: Box<[CpuShared<M>]>,
-}
-
-/// Work that is done in pieces on the way out to a guest or while idle.
-pub enum Task<M: Machine> {
-    /// Free what a dead domain still has.
-    Reap(Arc<Domain<M>>),
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -85,7 +77,6 @@ impl<M: Machine> Hypervisor<M> {
             idle_domain: Once::new(),
             console,
             irqs: Irqs::default(),
-            tasks: Mutex::new(Vec::new()),
             virq_handlers: Mutex::new([None; 24]),
             wallclock,
             cpus,

@@ -10,7 +10,7 @@ use crate::mm::frame::Frame;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::types::{CpuId, Mfn};
 use oxen_abi::xen::VcpuTimeInfo;
-use oxen_abi::arch::CpuUserRegs;
+use oxen_abi::arch_x86::CpuUserRegs;
 
 /// A guest's address could not be read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,6 +168,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn zero_page(&self, mfn: Mfn);
     /// Copies a whole frame.
     fn copy_page(&self, to: Mfn, from: Mfn);
+    /// Lets `fill` work on `count` frames from `first` on as plain bytes, while they are nobody's:
+    /// taken from the heap and not yet handed to a domain. Meanwhile every other access to them
+    /// is refused. Returns whether it was done: not if a frame is no RAM or has an owner.
+    fn with_unowned_frames(&self, first: Mfn, count: u64, fill: &mut dyn FnMut(&mut [u8])) -> bool;
     /// Writes the M2P entry of a frame (`u64::MAX` = no pseudo-physical frame).
     fn set_m2p(&self, mfn: Mfn, pfn: u64);
     /// Reads the M2P entry of a frame.
@@ -206,6 +210,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
 
     /// CPUs that run.
     fn cpus(&self) -> CpuMask;
+    /// APIC id and ACPI processor id of a CPU.
+    fn cpu_ids(&self, cpu: CpuId) -> (u32, u32);
     /// Sends [`Interrupt::Kick`].
     fn kick(&self, cpu: CpuId);
     /// Makes every CPU of the set but this one call [`crate::percpu::PerCpu::flush_requested`]
@@ -324,6 +330,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn wait_for_interrupt(&self);
     /// Resets the machine.
     fn reboot(&self) -> !;
+    /// Switches the machine off where that is known how (a test's exit device), else stops it.
+    fn power_off(&self) -> !;
     /// Stops the machine for ever, interrupts off.
     fn halt(&self) -> !;
     /// Copies the guest's registers out to what runs on return, and the machine's dump in a

@@ -58,8 +58,6 @@ bitflags::bitflags! {
         const SCHEDULE = 1;
         /// Timers have expired.
         const TIMER = 2;
-        /// Deferred work (tasklets) is queued.
-        const TASK = 4;
         /// Stop for the crash handler.
         const STOP = 8;
     }

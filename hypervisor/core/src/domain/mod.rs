@@ -1,18 +1,23 @@
 //! Domains: what a guest owns.
 
+mod lifecycle;
 mod table;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use lifecycle::{
+    add_vcpus, crash, create, destroy, finish, pause, pause_by_controller, shutdown, unpause,
+    unpause_by_controller,
+};
 pub use table::DomainTable;
 
-use crate::error::Stop;
 use crate::event::DomainEvents;
 use crate::grant::GrantTable;
 use crate::irq::DomainIrqs;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::DomainMemory;
+use crate::sched::DomainSched;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::types::{CpuId, DomId, MAX_CPUS, VcpuId};
@@ -42,6 +47,8 @@ pub struct State {
     pub handle: [u8; 16],
     /// Set by `settimeoffset`: seconds between the domain's wall clock and the host's.
     pub time_offset: i64,
+    /// The shared page has been given up.
+    pub shared_gone: bool,
     /// `SHUTDOWN_*` code that `SCHEDOP_shutdown_code` stored beforehand.
     pub shutdown_code: Option<u32>,
 }
@@ -83,6 +90,8 @@ pub struct Domain<M: Machine> {
     pub grants: GrantTable<M>,
     /// Physical interrupts bound.
     pub irqs: DomainIrqs,
+    /// Weight and cap.
+    pub sched: DomainSched,
     /// I/O resources.
     pub permissions: Mutex<Permissions>,
     /// What it has written to the hypervisor's console since its last line's end.
@@ -106,6 +115,7 @@ impl<M: Machine> Domain<M> {
                 shutdown_complete: false,
                 handle: config.handle,
                 time_offset: 0,
+                shared_gone: false,
                 shutdown_code: None,
             }),
             dying: AtomicBool::new(false),
@@ -116,6 +126,7 @@ impl<M: Machine> Domain<M> {
             events: DomainEvents::new(config.max_event_port),
             grants: GrantTable::new(config.grant_frames, config.maptrack_frames),
             irqs: DomainIrqs::default(),
+            sched: DomainSched::default(),
             permissions: Mutex::new(Permissions::default()),
             console_line: Mutex::new(crate::console::GuestLine::default()),
             vcpus: RwLock::new(Vec::new()),
@@ -154,11 +165,6 @@ impl<M: Machine> Domain<M> {
         if let Some(word) = self.dirty_cpus.get(cpu.index() / 64) {
             word.fetch_and(!(1 << (cpu.index() % 64)), Ordering::AcqRel);
         }
-    }
-
-    /// A rule the guest broke on a path that cannot return an errno.
-    pub fn crash(&self, reason: &'static str) -> Stop {
-        Stop::Crash(reason)
     }
 }
 

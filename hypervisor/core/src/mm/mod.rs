@@ -160,6 +160,9 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
     frame.set_count(CountWord(CountWord::DIRTY));
     hv.machine.set_m2p(mfn, u64::MAX);
     hv.heap.free(&hv.machine, mfn, 0);
+    if let Some(domain) = hv.domains.get(owner).filter(|domain| domain.is_dying()) {
+        crate::domain::finish(hv, &domain);
+    }
 }
 
 /// What a frame is allocated as.
@@ -205,6 +208,23 @@ pub fn alloc_frames<M: Machine>(
         hand_over(hv, domain, mfn, purpose);
     }
     Some(first)
+}
+
+/// Gives frames that were taken from the heap without an owner, and filled, to a domain.
+/// Returns whether it may have them.
+pub(crate) fn adopt_frames<M: Machine>(
+    hv: &Hypervisor<M>,
+    domain: &Domain<M>,
+    first: Mfn,
+    count: u64,
+) -> bool {
+    if !reserve(&domain.memory, count) {
+        return false;
+    }
+    for mfn in (0..count).map(|n| first.offset(n)) {
+        hand_over(hv, domain, mfn, Purpose::Built);
+    }
+    true
 }
 
 /// Counts frames against the domain's limit.

@@ -1,5 +1,7 @@
 //! vCPUs: what a guest runs on.
 
+pub mod context;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 

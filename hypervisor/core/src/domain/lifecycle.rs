@@ -1,0 +1,221 @@
+//! A domain's birth, pauses, shutdown and death.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use oxen_abi::errno::Errno;
+use oxen_abi::sched::{SHUTDOWN_CRASH, SHUTDOWN_REBOOT};
+use oxen_abi::xen::VIRQ_DOM_EXC;
+
+use crate::domain::{Domain, Life, Limits};
+use crate::error::{HcResult, Stop};
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::mm::{Purpose, Unfinished, alloc_frames, put_page, release_shared, relinquish, types};
+use crate::percpu::{Cx, PerCpu};
+use crate::sync::atomic::Ordering;
+use crate::types::{CpuId, DomId, MAX_VCPUS, Mfn, VcpuId};
+use crate::vcpu::Vcpu;
+
+/// Creates a domain, paused, with a shared page and nothing else. `ENOMEM` without a frame for
+/// that; `EEXIST` if the number is taken.
+pub fn create<M: Machine>(
+    cpu: &PerCpu<M>,
+    id: DomId,
+    privileged: bool,
+    limits: &Limits,
+) -> Result<Arc<Domain<M>>, Errno> {
+    let domain = Arc::new(Domain::new(id, privileged, limits));
+    let shared = alloc_frames(cpu, &domain, 0, 64, Purpose::Shared).ok_or(Errno::ENOMEM)?;
+    domain.memory.shared_info.call_once(|| shared);
+    if cpu.hv.domains.insert(Arc::clone(&domain)).is_err() {
+        release_shared(cpu, shared);
+        return Err(Errno::EEXIST);
+    }
+    crate::time::update_wallclock(cpu.hv, &domain);
+    Ok(domain)
+}
+
+/// Gives a domain its vCPUs, numbers 0 to `count` - 1, all down. `EINVAL` if it has some already
+/// or `count` is not 1 to [`MAX_VCPUS`].
+pub fn add_vcpus<M: Machine>(
+    hv: &'static Hypervisor<M>,
+    domain: &Arc<Domain<M>>,
+    count: usize,
+) -> Result<(), Errno> {
+    let count16 = u16::try_from(count).ok().filter(|n| *n >= 1 && count <= MAX_VCPUS);
+    let count16 = count16.ok_or(Errno::EINVAL)?;
+    let mut vcpus = domain.vcpus.write();
+    if !vcpus.is_empty() {
+        return if vcpus.len() == count { Ok(()) } else { Err(Errno::EINVAL) };
+    }
+    let online: Vec<CpuId> = hv.machine.cpus().iter().collect();
+    *vcpus = (0..count16)
+        .map(|n| {
+            let vcpu = Vcpu::new(&hv.machine, VcpuId(n), Arc::clone(domain));
+            if let Some(cpu) = online.get(usize::from(n) % online.len().max(1)) {
+                vcpu.sched.set_cpu(*cpu);
+            }
+            Arc::new(vcpu)
+        })
+        .collect();
+    Ok(())
+}
+
+/// Adds a reason for no vCPU of the domain to run. Those that run stop soon after;
+/// [`crate::sched::stopped`] tells when.
+pub fn pause<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
+    domain.pause_count.fetch_add(1, Ordering::SeqCst);
+    for vcpu in domain.vcpus.read().iter() {
+        crate::sched::stop(cpu, vcpu);
+    }
+}
+
+/// Takes such a reason away.
+pub fn unpause<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
+    if domain.pause_count.fetch_sub(1, Ordering::SeqCst) == 1 {
+        for vcpu in domain.vcpus.read().iter() {
+            crate::sched::wake_paused(cpu.hv, vcpu, cpu.id);
+        }
+    }
+}
+
+/// `DOMCTL_pausedomain`: pausing twice is pausing once.
+pub fn pause_by_controller<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
+    if !domain.controller_paused.swap(true, Ordering::SeqCst) {
+        pause(cpu, domain);
+    }
+}
+
+/// `DOMCTL_unpausedomain`.
+pub fn unpause_by_controller<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
+    if domain.controller_paused.swap(false, Ordering::SeqCst) {
+        unpause(cpu, domain);
+    }
+}
+
+/// A domain has shut down, for a reason of `SHUTDOWN_*`: its vCPUs stop and the tools hear of it.
+/// For the control domain it means the machine.
+pub fn shutdown<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>, reason: u32) {
+    {
+        let mut state = domain.state.lock();
+        if state.shutdown.is_some() {
+            return;
+        }
+        let reason = state.shutdown_code.unwrap_or(reason);
+        state.shutdown = Some(reason);
+        state.shutdown_complete = true;
+    }
+    if domain.id == DomId::DOM0 {
+        control_domain_ended(cpu.hv, reason);
+    }
+    pause(cpu, domain);
+    crate::event::send_global_virq(cpu.hv, VIRQ_DOM_EXC);
+}
+
+fn control_domain_ended<M: Machine>(hv: &'static Hypervisor<M>, reason: u32) -> ! {
+    match reason {
+        SHUTDOWN_REBOOT => {
+            crate::log_info!(hv, "Domain 0 asks for a reboot.");
+            hv.machine.reboot()
+        }
+        SHUTDOWN_CRASH => {
+            crate::log_error!(hv, "Domain 0 crashed.");
+            if hv.options.noreboot {
+                crate::log_error!(hv, "'noreboot' set: the machine stands still.");
+                hv.machine.halt()
+            }
+            hv.machine.reboot()
+        }
+        _ => {
+            crate::log_info!(hv, "Domain 0 halted: the machine stands still.");
+            hv.machine.power_off()
+        }
+    }
+}
+
+/// The calling domain broke a rule: it is crashed.
+pub fn crash<M: Machine>(cx: &Cx<'_, M>, reason: &'static str) {
+    let (domain, vcpu) = (cx.domain(), cx.vcpu);
+    crate::log_error!(cx.hv, "d{}v{} crashed: {}", domain.id.0, vcpu.id.0, reason);
+    shutdown(cx.cpu, domain, SHUTDOWN_CRASH);
+}
+
+/// `DOMCTL_destroydomain`: takes a domain apart. Stops where it must ([`Stop::Restart`]; the
+/// caller fills in the arguments of its hypercall) and goes on when called again.
+pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult {
+    let cpu = cx.cpu;
+    if !domain.dying.swap(true, Ordering::AcqRel) {
+        domain.state.lock().life = Life::Dying;
+        pause(cpu, domain);
+    }
+    let again = || Err(Stop::Restart([0; 6]));
+    let vcpus: Vec<_> = domain.vcpus.read().iter().cloned().collect();
+    if !vcpus.iter().all(|vcpu| crate::sched::stopped(vcpu)) {
+        return again();
+    }
+    for vcpu in &vcpus {
+        crate::time::cancel_all(cpu.hv, vcpu);
+    }
+    if !crate::irq::release_all(cpu, domain)
+        || !crate::event::close_all(cpu, domain)
+        || !crate::grant::release_all(cpu, domain)
+    {
+        return again();
+    }
+    for vcpu in &vcpus {
+        if !release_vcpu(cpu, vcpu) {
+            return again();
+        }
+    }
+    if !relinquish(cpu, domain) {
+        return again();
+    }
+    if let Some(shared) = domain.memory.shared_info.get() {
+        if !domain.state.lock().shared_gone {
+            domain.state.lock().shared_gone = true;
+            release_shared(cpu, *shared);
+        }
+    }
+    domain.state.lock().life = Life::Dead;
+    domain.vcpus.write().clear();
+    finish(cpu.hv, domain);
+    crate::event::send_global_virq(cpu.hv, VIRQ_DOM_EXC);
+    Ok(0)
+}
+
+/// Drops everything that a stopped vCPU holds on its domain's frames; `false` if it is to be
+/// called again.
+fn release_vcpu<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) -> bool {
+    crate::mm::descriptor::release(cpu, vcpu);
+    crate::event::release(cpu, vcpu);
+    loop {
+        let pending = vcpu.unfinished.lock().take();
+        if let Some(mfn) = pending
+            && let Err(Unfinished(mfn)) = types::resume_put(cpu, Unfinished(mfn))
+        {
+            *vcpu.unfinished.lock() = Some(mfn);
+            return false;
+        }
+        let Some(root) = take_root(vcpu) else { return true };
+        if let Err(Unfinished(mfn)) = types::put_type(cpu, root) {
+            *vcpu.unfinished.lock() = Some(mfn);
+        }
+        put_page(cpu.hv, root);
+    }
+}
+
+fn take_root<M: Machine>(vcpu: &Vcpu<M>) -> Option<Mfn> {
+    let mut arch = vcpu.arch.lock();
+    arch.user_root.take().or_else(|| arch.kernel_root.take())
+}
+
+/// A dead domain leaves the table once no frame is left, in its own hands or in others'.
+pub fn finish<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
+    if domain.state.lock().life == Life::Dead
+        && domain.memory.total_frames() == 0
+        && domain.memory.special.load(Ordering::Acquire) == 0
+    {
+        hv.domains.remove(domain.id);
+    }
+}

@@ -1,0 +1,48 @@
+//! `multicall`: a list of hypercalls in one.
+
+use oxen_abi::errno::Errno;
+use oxen_abi::hypercall::{HYPERVISOR_IRET, HYPERVISOR_MULTICALL, MulticallEntry};
+
+use crate::error::{HcResult, Stop};
+use crate::guest::GuestHandle;
+use crate::hypercall::{call, negated};
+use crate::machine::Machine;
+use crate::percpu::Cx;
+
+/// Offset of the result in an entry.
+const RESULT: u64 = core::mem::offset_of!(MulticallEntry, result) as u64;
+
+/// Carries out `count` calls of the list at `list`, each with its result written to its entry.
+/// It can stop between two calls, and within one that has a continuation of its own: then the
+/// entry is written back with the arguments it goes on with.
+pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> HcResult {
+    let list = GuestHandle::<MulticallEntry>::new(list);
+    if count > u64::from(u32::MAX) {
+        return Err(Errno::EINVAL.into());
+    }
+    for done in 0..count {
+        let at = list.at(done)?;
+        if done != 0 && cx.cpu.preempt_needed() {
+            return Err(Stop::Restart([at.addr(), count - done, 0, 0, 0, 0]));
+        }
+        let mut entry = at.read(cx.machine())?;
+        let outcome = match entry.op {
+            // Calls that change what the list itself stands on.
+            HYPERVISOR_MULTICALL | HYPERVISOR_IRET => Err(Errno::ENOSYS.into()),
+            op => call(cx, op, entry.args),
+        };
+        let result = match outcome {
+            Ok(value) => value,
+            Err(Stop::Errno(errno)) => negated(errno),
+            Err(Stop::NoReturn) => continue,
+            Err(Stop::Restart(args)) => {
+                entry.args = args;
+                at.write(cx.machine(), &entry)?;
+                return Err(Stop::Restart([at.addr(), count - done, 0, 0, 0, 0]));
+            }
+            Err(stop @ Stop::Crash(_)) => return Err(stop),
+        };
+        GuestHandle::<u64>::new(at.addr() + RESULT).write(cx.machine(), &result)?;
+    }
+    Ok(0)
+}

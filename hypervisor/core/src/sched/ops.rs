@@ -1,0 +1,116 @@
+//! `sched_op`.
+
+use oxen_abi::errno::Errno;
+use oxen_abi::sched::*;
+
+use crate::error::{HcResult, Stop};
+use crate::event::Poll as Polled;
+use crate::guest::GuestHandle;
+use crate::machine::Machine;
+use crate::percpu::Cx;
+use crate::sched::wake::{block, yield_now};
+use crate::sync::atomic::Ordering;
+use crate::time::{Kind, arm};
+use crate::types::DomId;
+use crate::vcpu::Paused;
+
+/// `HYPERVISOR_sched_op`.
+pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
+    match u32::try_from(op).map_err(|_| Errno::ENOSYS)? {
+        SCHEDOP_YIELD => {
+            yield_now(cx.cpu);
+            Ok(0)
+        }
+        SCHEDOP_BLOCK => {
+            block(cx);
+            Ok(0)
+        }
+        SCHEDOP_SHUTDOWN => {
+            let request = GuestHandle::<Shutdown>::new(arg).read(cx.machine())?;
+            shutdown(cx, request.reason)
+        }
+        SCHEDOP_SHUTDOWN_CODE => {
+            let request = GuestHandle::<Shutdown>::new(arg).read(cx.machine())?;
+            if request.reason > SHUTDOWN_MAX {
+                return Err(Errno::EINVAL.into());
+            }
+            cx.domain().state.lock().shutdown_code = Some(request.reason);
+            Ok(0)
+        }
+        SCHEDOP_POLL => poll(cx, GuestHandle::<Poll>::new(arg).read(cx.machine())?),
+        SCHEDOP_REMOTE_SHUTDOWN => remote_shutdown(cx, GuestHandle::new(arg)),
+        SCHEDOP_WATCHDOG => Err(Errno::ENOSYS.into()),
+        SCHEDOP_PIN_OVERRIDE => pin_override(cx, GuestHandle::new(arg)),
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// `HYPERVISOR_sched_op_compat`: yield, block and shutdown, with the reason as a plain number.
+pub fn compat_sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
+    match u32::try_from(op).map_err(|_| Errno::ENOSYS)? {
+        SCHEDOP_YIELD | SCHEDOP_BLOCK => sched_op(cx, op, 0),
+        SCHEDOP_SHUTDOWN => shutdown(cx, u32::try_from(arg).map_err(|_| Errno::EINVAL)?),
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+fn shutdown<M: Machine>(cx: &Cx<'_, M>, reason: u32) -> HcResult {
+    if reason > SHUTDOWN_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    crate::domain::shutdown(cx.cpu, cx.domain(), reason);
+    Ok(0)
+}
+
+fn remote_shutdown<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<RemoteShutdown>) -> HcResult {
+    let request = arg.read(cx.machine())?;
+    if !cx.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
+    let domain = cx.hv.domains.get(DomId(request.domain_id)).ok_or(Errno::ESRCH)?;
+    if request.reason > SHUTDOWN_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    crate::domain::shutdown(cx.cpu, &domain, request.reason);
+    Ok(0)
+}
+
+/// Sleeps until one of the ports is pending or the time has come.
+fn poll<M: Machine>(cx: &Cx<'_, M>, request: Poll) -> HcResult {
+    let marks = (Paused::BLOCKED | Paused::POLLING).bits();
+    cx.vcpu.paused.fetch_or(marks, Ordering::SeqCst);
+    let outcome = crate::event::begin_poll(cx, GuestHandle::new(request.ports), request.nr_ports);
+    if outcome != Ok(Polled::Wait) {
+        cx.vcpu.paused.fetch_and(!marks, Ordering::SeqCst);
+        return outcome.map(|_| 0).map_err(Stop::from);
+    }
+    if request.timeout != 0 {
+        arm(cx.cpu, cx.vcpu, Kind::Poll, request.timeout);
+    }
+    yield_now(cx.cpu);
+    Ok(0)
+}
+
+/// Ties the calling vCPU of the control domain to a CPU for a while; a negative number lets go.
+fn pin_override<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<PinOverride>) -> HcResult {
+    if !cx.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
+    let request = arg.read(cx.machine())?;
+    let (_, soft) = cx.vcpu.sched.affinity();
+    let hard = match u16::try_from(request.pcpu) {
+        Err(_) => None,
+        Ok(cpu) => {
+            let cpu = crate::types::CpuId(cpu);
+            if !cx.machine().cpus().contains(cpu) {
+                return Err(Errno::EINVAL.into());
+            }
+            let mut mask = crate::machine::CpuMask::EMPTY;
+            mask.insert(cpu);
+            Some(mask)
+        }
+    };
+    cx.vcpu.sched.set_affinity(hard, soft);
+    yield_now(cx.cpu);
+    Ok(0)
+}

@@ -1,0 +1,138 @@
+//! Where a vCPU is as far as the scheduler goes: off, queued, or running.
+
+use crate::machine::CpuMask;
+use crate::sched::credit::Priority;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, Ordering};
+use crate::types::CpuId;
+
+/// A vCPU's place. All changes are compare-and-exchange on one byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Place {
+    /// On no queue and no CPU.
+    Off = 0,
+    /// On a run queue.
+    Queued = 1,
+    /// On a CPU.
+    Running = 2,
+    /// On a CPU, and woken since it got there: the CPU looks again before it puts it off.
+    Woken = 3,
+}
+
+impl Place {
+    const fn from(byte: u8) -> Self {
+        match byte {
+            0 => Self::Off,
+            1 => Self::Queued,
+            2 => Self::Running,
+            _ => Self::Woken,
+        }
+    }
+}
+
+/// What the scheduler knows of a vCPU.
+#[derive(Debug)]
+pub struct VcpuSched {
+    place: AtomicU8,
+    /// The CPU it runs on or ran on last.
+    cpu: AtomicU16,
+    /// Credits left; below 0: in debt.
+    pub(super) credits: AtomicI32,
+    priority: AtomicU8,
+    /// Whether it ran or was runnable in this accounting period.
+    pub(super) active: AtomicBool,
+    /// CPUs it may run on (`None`: all), and those it is to prefer.
+    pub(super) affinity: Mutex<(Option<CpuMask>, Option<CpuMask>)>,
+}
+
+impl Default for VcpuSched {
+    fn default() -> Self {
+        Self {
+            place: AtomicU8::new(Place::Off as u8),
+            cpu: AtomicU16::new(0),
+            credits: AtomicI32::new(0),
+            priority: AtomicU8::new(Priority::Under as u8),
+            active: AtomicBool::new(false),
+            affinity: Mutex::new((None, None)),
+        }
+    }
+}
+
+impl VcpuSched {
+    /// Its place now.
+    pub fn place(&self) -> Place {
+        Place::from(self.place.load(Ordering::SeqCst))
+    }
+
+    /// Whether a CPU has it.
+    pub fn is_running(&self) -> bool {
+        matches!(self.place(), Place::Running | Place::Woken)
+    }
+
+    /// Moves from one place to another; what was found instead if it was not there.
+    pub(super) fn go(&self, from: Place, to: Place) -> Result<(), Place> {
+        self.place
+            .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+            .map(|_| ())
+            .map_err(Place::from)
+    }
+
+    /// Puts it somewhere; only whoever has it may.
+    pub(super) fn put(&self, to: Place) {
+        self.place.store(to as u8, Ordering::SeqCst);
+    }
+
+    /// The CPU it runs on or ran on last.
+    pub fn cpu(&self) -> CpuId {
+        CpuId(self.cpu.load(Ordering::Acquire))
+    }
+
+    /// Sets the CPU; before its domain first runs, or by the CPU that takes it.
+    pub fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.0, Ordering::Release);
+    }
+
+    /// Its priority.
+    pub fn priority(&self) -> Priority {
+        match self.priority.load(Ordering::Relaxed) {
+            0 => Priority::Boost,
+            1 => Priority::Under,
+            2 => Priority::Over,
+            _ => Priority::Parked,
+        }
+    }
+
+    pub(super) fn set_priority(&self, priority: Priority) {
+        self.priority.store(priority as u8, Ordering::Relaxed);
+    }
+
+    /// Whether it may run on a CPU.
+    pub fn allows(&self, cpu: CpuId) -> bool {
+        self.affinity.lock().0.is_none_or(|mask| mask.contains(cpu))
+    }
+
+    /// Hard and soft affinity; `None` = all CPUs.
+    pub fn affinity(&self) -> (Option<CpuMask>, Option<CpuMask>) {
+        *self.affinity.lock()
+    }
+
+    /// Sets hard and soft affinity. The caller makes it move ([`crate::sched::stop`], then
+    /// [`crate::sched::wake`]) if it is somewhere it may not be.
+    pub fn set_affinity(&self, hard: Option<CpuMask>, soft: Option<CpuMask>) {
+        *self.affinity.lock() = (hard, soft);
+    }
+
+    /// The one CPU it is pinned to.
+    pub fn pinned_to(&self) -> Option<CpuId> {
+        let mask = self.affinity.lock().0?;
+        let mut cpus = mask.iter();
+        let first = cpus.next()?;
+        if cpus.next().is_some() { None } else { Some(first) }
+    }
+
+    /// Credits left.
+    pub fn credits(&self) -> i32 {
+        self.credits.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,276 @@
+//! Choosing who runs next on a CPU, and the switch to it.
+
+use alloc::sync::Arc;
+use core::cell::Cell;
+
+use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::vcpu::{RUNSTATE_BLOCKED, RUNSTATE_OFFLINE, RUNSTATE_RUNNABLE, RUNSTATE_RUNNING};
+
+use crate::machine::Machine;
+use crate::mm::tlb;
+use crate::percpu::{Cx, Pending, PerCpu};
+use crate::sched::account;
+use crate::sched::credit::{self, Priority};
+use crate::sched::place::Place;
+use crate::sched::wake::{choose_cpu, is_runnable};
+use crate::sync::atomic::Ordering;
+use crate::types::CpuId;
+use crate::vcpu::{Paused, Vcpu};
+
+/// What a CPU's scheduler keeps to itself.
+#[derive(Debug, Default)]
+pub struct CpuSched {
+    /// When the running vCPU's burning of credits was last counted.
+    counted: Cell<u64>,
+    /// When the running vCPU's turn ends.
+    pub(super) slice_end: Cell<u64>,
+    /// Deadline that the CPU's timer is set to; 0 = off.
+    programmed: Cell<u64>,
+    /// The running vCPU gives way to others of its priority.
+    pub(super) yielded: Cell<bool>,
+}
+
+/// Does a CPU's pending work (softirqs), and switches vCPUs if that is due.
+pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    loop {
+        let bits = cpu.shared().pending.swap(0, Ordering::AcqRel);
+        let mut pending = Pending::from_bits_truncate(bits);
+        if pending.contains(Pending::STOP) {
+            cpu.hv.machine.halt();
+        }
+        if pending.contains(Pending::TIMER) {
+            cpu.sched.programmed.set(0);
+            crate::time::expire(cpu);
+            if cpu.hv.machine.now() >= cpu.sched.slice_end.get() {
+                pending |= Pending::SCHEDULE;
+            }
+        }
+        if pending.contains(Pending::SCHEDULE) || !is_runnable(&cpu.current.borrow()) {
+            schedule(cpu, regs);
+        }
+        if !pending.is_empty() {
+            program_timer(cpu);
+        }
+        if cpu.shared().pending.load(Ordering::Acquire) == 0 {
+            return;
+        }
+    }
+}
+
+/// Sets this CPU's timer to the next thing that is due.
+fn program_timer<M: Machine>(cpu: &PerCpu<M>) {
+    let timer = crate::time::next_deadline(cpu).unwrap_or(u64::MAX);
+    let slice = if is_idle(cpu, &cpu.current.borrow()) { u64::MAX } else { cpu.sched.slice_end.get() };
+    let deadline = timer.min(slice);
+    let deadline = if deadline == u64::MAX { 0 } else { deadline.max(1) };
+    if cpu.sched.programmed.replace(deadline) != deadline {
+        cpu.hv.machine.set_deadline(if deadline == 0 { None } else { Some(deadline) });
+    }
+}
+
+/// A timer was armed on this CPU: the hardware must not come later than it.
+pub fn deadline_moved<M: Machine>(cpu: &PerCpu<M>, deadline: u64) {
+    let programmed = cpu.sched.programmed.get();
+    if programmed == 0 || deadline < programmed {
+        cpu.sched.programmed.set(deadline);
+        cpu.hv.machine.set_deadline(Some(deadline));
+    }
+}
+
+pub(super) fn is_idle<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) -> bool {
+    Arc::ptr_eq(vcpu, &cpu.idle)
+}
+
+/// Counts the credits that the running vCPU has burnt.
+fn burn<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, now: u64) {
+    let cost = credit::cost(now.saturating_sub(cpu.sched.counted.get()));
+    if cost > 0 {
+        cpu.sched.counted.set(now);
+        let left = vcpu.sched.credits.fetch_sub(cost, Ordering::Relaxed).saturating_sub(cost);
+        if left < 0 && vcpu.sched.priority() != Priority::Parked {
+            vcpu.sched.set_priority(Priority::Over);
+        }
+    }
+}
+
+fn schedule<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    let now = cpu.hv.machine.now();
+    let prev = cpu.current();
+    let idling = is_idle(cpu, &prev);
+    let yielded = cpu.sched.yielded.replace(false);
+    if !idling {
+        burn(cpu, &prev, now);
+        if prev.sched.priority() == Priority::Boost && now >= cpu.sched.slice_end.get() {
+            prev.sched.set_priority(Priority::Under);
+        }
+    }
+    account::maybe_account(cpu, now);
+
+    let stays = !idling
+        && is_runnable(&prev)
+        && prev.sched.allows(cpu.id)
+        && prev.sched.priority() != Priority::Parked;
+    let next = if stays {
+        let level = yielded || now >= cpu.sched.slice_end.get();
+        // Whoever yields lets anyone go first, once.
+        let than = if yielded { Priority::Over } else { prev.sched.priority() };
+        take(cpu, than, level).or_else(|| (than == Priority::Over).then(|| steal(cpu, Priority::Under)).flatten())
+    } else {
+        take(cpu, Priority::Over, true).or_else(|| steal(cpu, Priority::Over))
+    };
+    match next {
+        Some(next) => switch(cpu, regs, &prev, &next, now),
+        None if stays => {
+            if now >= cpu.sched.slice_end.get() {
+                cpu.sched.slice_end.set(now + credit::SLICE);
+            }
+        }
+        None if idling => {}
+        None => switch(cpu, regs, &prev, &cpu.idle, now),
+    }
+}
+
+/// Takes a runnable vCPU off this CPU's queue.
+fn take<M: Machine>(cpu: &PerCpu<M>, than: Priority, level: bool) -> Option<Arc<Vcpu<M>>> {
+    loop {
+        let vcpu = cpu.shared().run_queue.pop(cpu.id, than, level)?;
+        if is_runnable(&vcpu) {
+            return Some(vcpu);
+        }
+        put_off(cpu, &vcpu);
+    }
+}
+
+/// Takes a runnable vCPU off another CPU's queue, the fullest neighbours first come.
+fn steal<M: Machine>(cpu: &PerCpu<M>, than: Priority) -> Option<Arc<Vcpu<M>>> {
+    let count = u16::try_from(cpu.hv.cpu_count()).unwrap_or(u16::MAX);
+    let others = (1..count).map(|n| CpuId((cpu.id.0 + n) % count));
+    for other in others {
+        if let Some(vcpu) = cpu.hv.cpu(other).run_queue.pop(cpu.id, than, true) {
+            if is_runnable(&vcpu) {
+                return Some(vcpu);
+            }
+            put_off(cpu, &vcpu);
+        }
+    }
+    None
+}
+
+/// A vCPU leaves this CPU (or was taken off a queue in vain): it is queued again if it can run,
+/// else it is off until someone wakes it.
+fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) {
+    loop {
+        if is_runnable(vcpu) {
+            vcpu.sched.put(Place::Queued);
+            let to = if vcpu.sched.allows(cpu.id) { cpu.id } else { choose_cpu(cpu.hv, vcpu) };
+            vcpu.sched.set_cpu(to);
+            cpu.hv.cpu(to).run_queue.push(Arc::clone(vcpu));
+            if to != cpu.id {
+                cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
+            } else {
+                tickle_idle(cpu);
+            }
+            return;
+        }
+        if vcpu.sched.go(Place::Running, Place::Off).is_ok() {
+            return;
+        }
+        // Woken meanwhile: look again.
+        vcpu.sched.put(Place::Running);
+    }
+}
+
+/// Someone waits here: a CPU that idles may come and take him.
+fn tickle_idle<M: Machine>(cpu: &PerCpu<M>) {
+    let idle = cpu.hv.machine.cpus().iter().find(|other| {
+        *other != cpu.id && cpu.hv.cpu(*other).idling.load(Ordering::Acquire)
+    });
+    if let Some(idle) = idle {
+        cpu.hv.raise(idle, Pending::SCHEDULE, cpu.id);
+    }
+}
+
+fn switch<M: Machine>(
+    cpu: &PerCpu<M>,
+    regs: &mut CpuUserRegs,
+    prev: &Arc<Vcpu<M>>,
+    next: &Arc<Vcpu<M>>,
+    now: u64,
+) {
+    if !is_idle(cpu, prev) {
+        save(cpu, regs, prev, now);
+    }
+    *cpu.current.borrow_mut() = Arc::clone(next);
+    cpu.sched.counted.set(now);
+    cpu.sched.slice_end.set(now + credit::SLICE);
+    if is_idle(cpu, next) {
+        // Nothing of the guest stays reachable from this CPU.
+        cpu.hv.machine.map_gdt(&[]);
+        cpu.hv.machine.set_ldt(0);
+        cpu.hv.machine.load_cr3(None);
+        tlb::flushed(cpu);
+    } else {
+        load(cpu, regs, next, now);
+    }
+    if !is_idle(cpu, prev) {
+        if !Arc::ptr_eq(&prev.domain, &next.domain) {
+            prev.domain.clear_dirty(cpu.id);
+        }
+        // From here on another CPU may take it.
+        put_off(cpu, prev);
+    }
+}
+
+fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, now: u64) {
+    let machine = &cpu.hv.machine;
+    let paused = Paused::from_bits_truncate(vcpu.paused.load(Ordering::Acquire));
+    let state = if is_runnable(vcpu) {
+        RUNSTATE_RUNNABLE
+    } else if paused.contains(Paused::BLOCKED) && !paused.contains(Paused::DOWN) {
+        RUNSTATE_BLOCKED
+    } else {
+        RUNSTATE_OFFLINE
+    };
+    crate::time::change_runstate(vcpu, state, now);
+    crate::time::write_runstate_area(machine, vcpu);
+    let mut arch = vcpu.arch.lock();
+    arch.regs = *regs;
+    machine.save_segments(&mut arch.segments);
+    machine.save_fpu(&mut arch.fpu);
+    if arch.debug[7] & 0xff != 0 {
+        arch.debug[6] = machine.take_dr6();
+        machine.load_debug(&[0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400]);
+    }
+}
+
+fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>, now: u64) {
+    let machine = &cpu.hv.machine;
+    vcpu.domain.mark_dirty(cpu.id);
+    let cx = Cx { hv: cpu.hv, cpu, vcpu };
+    let root = {
+        let mut arch = vcpu.arch.lock();
+        *regs = arch.regs;
+        crate::mm::descriptor::load_gdt(&cx, &arch);
+        machine.set_ldt(arch.ldt.1);
+        for (index, page) in arch.ldt_pages.iter().enumerate() {
+            if let Some(mfn) = page {
+                machine.map_ldt_page(index, *mfn);
+            }
+        }
+        machine.load_fpu(&arch.fpu);
+        machine.set_ts(arch.ts);
+        if arch.debug[7] & 0xff != 0 {
+            machine.load_debug(&arch.debug);
+        }
+        let kernel = vcpu.kernel_mode.load(Ordering::Relaxed);
+        if kernel { arch.kernel_root } else { arch.user_root.or(arch.kernel_root) }
+    };
+    machine.load_cr3(root);
+    tlb::flushed(cpu);
+    // Descriptors are read through the new address space.
+    let segments = vcpu.arch.lock().segments;
+    machine.load_segments(&segments);
+    crate::time::change_runstate(vcpu, RUNSTATE_RUNNING, now);
+    crate::time::write_runstate_area(machine, vcpu);
+    crate::time::publish(cpu.hv, vcpu, false);
+}

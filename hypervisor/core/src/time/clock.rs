@@ -1,0 +1,120 @@
+//! The guest's clocks: `vcpu_time_info` (pvclock) and the wall clock in `shared_info`.
+
+use oxen_abi::xen::{SharedInfo, VcpuTimeInfo};
+use zerocopy::IntoBytes;
+
+use crate::domain::Domain;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
+use crate::vcpu::Vcpu;
+
+const NS_PER_SEC: u64 = 1_000_000_000;
+/// Index of `vcpu_time_info` in the eight words of `vcpu_info`.
+const TIME_WORD: usize = core::mem::offset_of!(oxen_abi::xen::VcpuInfo, time) / 8;
+
+/// The host's wall clock: Unix time at system time 0, in nanoseconds.
+pub struct WallClock {
+    at_boot: Mutex<u64>,
+}
+
+impl WallClock {
+    /// A clock that stood at `seconds` (Unix time) at system time 0.
+    pub const fn new(seconds: u64) -> Self {
+        Self { at_boot: Mutex::new(seconds.saturating_mul(NS_PER_SEC)) }
+    }
+
+    /// Sets it: Unix time `ns` at system time `system_time`.
+    pub fn set(&self, ns: u64, system_time: u64) {
+        *self.at_boot.lock() = ns.saturating_sub(system_time);
+    }
+
+    /// Unix time at system time 0, in nanoseconds.
+    pub fn at_boot(&self) -> u64 {
+        *self.at_boot.lock()
+    }
+}
+
+/// Writes the wall clock into a domain's shared page.
+#[allow(clippy::cast_possible_truncation, reason = "halves are taken apart on purpose")]
+pub fn update_wallclock<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
+    let Some(mfn) = domain.memory.shared_info.get() else { return };
+    let Some(page) = hv.machine.page32(*mfn) else { return };
+    let offset = domain.state.lock().time_offset;
+    let ns = hv.wallclock.at_boot();
+    let seconds = (ns / NS_PER_SEC).saturating_add_signed(offset);
+    let word = |byte: usize| page.get(byte / 4);
+    let (Some(version), Some(sec), Some(nsec), Some(high)) = (
+        word(core::mem::offset_of!(SharedInfo, wc_version)),
+        word(core::mem::offset_of!(SharedInfo, wc_sec)),
+        word(core::mem::offset_of!(SharedInfo, wc_nsec)),
+        word(core::mem::offset_of!(SharedInfo, wc_sec_hi)),
+    ) else {
+        return;
+    };
+    let before = version.load(Ordering::Relaxed) | 1;
+    version.store(before, Ordering::SeqCst);
+    sec.store(seconds as u32, Ordering::SeqCst);
+    nsec.store((ns % NS_PER_SEC) as u32, Ordering::SeqCst);
+    high.store((seconds >> 32) as u32, Ordering::SeqCst);
+    version.store(before.wrapping_add(1), Ordering::SeqCst);
+}
+
+/// The four words of a `vcpu_time_info` with this version.
+fn words(info: &VcpuTimeInfo, version: u32) -> [u64; 4] {
+    let mut words = [0; 4];
+    let info = VcpuTimeInfo { version, ..*info };
+    for (word, bytes) in words.iter_mut().zip(info.as_bytes().chunks_exact(8)) {
+        *word = u64::from_le_bytes(bytes.try_into().unwrap_or([0; 8]));
+    }
+    words
+}
+
+/// Gives a vCPU that is about to run on this CPU the CPU's clock parameters, in its `vcpu_info`
+/// and in the area it has registered (its address space is loaded). Nothing is written while the
+/// parameters stay the same. `force` writes anyway (after the place has moved).
+pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
+    let info = hv.machine.time_info();
+    let plain = words(&info, 0);
+    let mut published = vcpu.time.published.lock();
+    if *published == plain && !force {
+        return;
+    }
+    *published = plain;
+    drop(published);
+    if let Some(place) = crate::event::info(&hv.machine, vcpu)
+        && let Some(place) = place.words().get(TIME_WORD..)
+        && let Some(first) = place.first()
+    {
+        #[allow(clippy::cast_possible_truncation, reason = "the version is the low half")]
+        let version = first.load(Ordering::Relaxed) as u32 | 1;
+        first.store(u64::from(version), Ordering::SeqCst);
+        let new = words(&info, version.wrapping_add(1));
+        for (to, from) in place.iter().zip(new).skip(1) {
+            to.store(from, Ordering::SeqCst);
+        }
+        first.store(new[0], Ordering::SeqCst);
+    }
+    publish_area(hv, vcpu, &info);
+}
+
+/// The second copy, at a guest-virtual address, for the vDSO.
+fn publish_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, info: &VcpuTimeInfo) {
+    let addr = vcpu.time.time_area.load(Ordering::Acquire);
+    if addr == 0 {
+        return;
+    }
+    let machine = &hv.machine;
+    let mut version = [0; 4];
+    if machine.copy_from_guest(addr, &mut version).is_err() {
+        return;
+    }
+    let odd = u32::from_le_bytes(version) | 1;
+    let even = VcpuTimeInfo { version: odd.wrapping_add(1), ..*info };
+    // A guest that has unmapped its area does without.
+    let _ = machine
+        .copy_to_guest(addr, &odd.to_le_bytes())
+        .and_then(|()| machine.copy_to_guest(addr + 4, even.as_bytes().get(4..).unwrap_or(&[])))
+        .and_then(|()| machine.copy_to_guest(addr, &even.version.to_le_bytes()));
+}

@@ -1,0 +1,13 @@
+//! Time: per-CPU timers, the guest's clocks, run states, and the timer hypercalls.
+
+mod clock;
+mod queue;
+mod runstate;
+mod timer;
+mod vcpu_op;
+
+pub use clock::{WallClock, publish, update_wallclock};
+pub use queue::TimerQueue;
+pub use runstate::{RunState, change_runstate, runstate, write_runstate_area};
+pub use timer::{Kind, VcpuTime, arm, cancel, cancel_all, expire, next_deadline, set_timer_op};
+pub use vcpu_op::vcpu_op;

@@ -1,0 +1,159 @@
+//! vCPU timers: one-shot, periodic, and the time limit of `SCHEDOP_poll`.
+
+use alloc::sync::Arc;
+
+use oxen_abi::xen::VIRQ_TIMER;
+
+use crate::error::HcResult;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::percpu::{Cx, PerCpu};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::time::queue::Timer;
+use crate::time::runstate::RunState;
+use crate::types::CpuId;
+use crate::vcpu::Vcpu;
+
+/// Which of a vCPU's timers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `set_timer_op`, `VCPUOP_set_singleshot_timer`.
+    SingleShot,
+    /// `VCPUOP_set_periodic_timer`.
+    Periodic,
+    /// `SCHEDOP_poll`'s time limit.
+    Poll,
+}
+
+/// What a vCPU has of its own for time.
+pub struct VcpuTime {
+    /// Where and for when each timer is armed.
+    armed: [Mutex<Option<(CpuId, u64)>>; 3],
+    /// Period of the periodic timer in nanoseconds; 0 = off.
+    pub(super) period: AtomicU64,
+    /// Guest-virtual address of the registered runstate area; 0 = none.
+    pub(super) runstate_area: AtomicU64,
+    /// Guest-virtual address of the registered second `vcpu_time_info`; 0 = none.
+    pub(super) time_area: AtomicU64,
+    /// Run state and the time spent in each.
+    pub(super) runstate: Mutex<RunState>,
+    /// The `vcpu_time_info` words that were last published, to leave out what did not change.
+    pub(super) published: Mutex<[u64; 4]>,
+}
+
+impl Default for VcpuTime {
+    fn default() -> Self {
+        Self {
+            armed: [const { Mutex::new(None) }; 3],
+            period: AtomicU64::new(0),
+            runstate_area: AtomicU64::new(0),
+            time_area: AtomicU64::new(0),
+            runstate: Mutex::new(RunState::default()),
+            published: Mutex::new([0; 4]),
+        }
+    }
+}
+
+impl VcpuTime {
+    fn slot(&self, kind: Kind) -> &Mutex<Option<(CpuId, u64)>> {
+        match kind {
+            Kind::SingleShot => &self.armed[0],
+            Kind::Periodic => &self.armed[1],
+            Kind::Poll => &self.armed[2],
+        }
+    }
+}
+
+/// Arms a timer of a vCPU on this CPU, for system time `deadline`; an earlier setting is undone.
+pub fn arm<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind, deadline: u64) {
+    let mut slot = vcpu.time.slot(kind).lock();
+    if let Some((on, old)) = slot.take() {
+        cpu.hv.cpu(on).timers.remove(vcpu, kind, old);
+    }
+    *slot = Some((cpu.id, deadline));
+    cpu.shared().timers.insert(Timer { deadline, kind, vcpu: Arc::clone(vcpu) });
+    drop(slot);
+    crate::sched::deadline_moved(cpu, deadline);
+}
+
+/// Disarms a timer.
+pub fn cancel<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind) {
+    if let Some((on, old)) = vcpu.time.slot(kind).lock().take() {
+        hv.cpu(on).timers.remove(vcpu, kind, old);
+    }
+}
+
+/// Disarms all of a vCPU's timers (it goes down, or its domain dies).
+pub fn cancel_all<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>) {
+    vcpu.time.period.store(0, Ordering::Release);
+    for kind in [Kind::SingleShot, Kind::Periodic, Kind::Poll] {
+        cancel(hv, vcpu, kind);
+    }
+}
+
+/// Lets go off all timers of this CPU that have expired.
+pub fn expire<M: Machine>(cpu: &PerCpu<M>) {
+    let now = cpu.hv.machine.now();
+    while let Some(timer) = cpu.shared().timers.pop_expired(now) {
+        let Timer { deadline, kind, vcpu } = timer;
+        {
+            let mut slot = vcpu.time.slot(kind).lock();
+            if *slot != Some((cpu.id, deadline)) {
+                continue;
+            }
+            *slot = None;
+        }
+        match kind {
+            Kind::SingleShot => crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER),
+            Kind::Periodic => {
+                let period = vcpu.time.period.load(Ordering::Acquire);
+                if period != 0 {
+                    arm(cpu, &vcpu, kind, next_period(deadline, period, now));
+                    crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER);
+                }
+            }
+            Kind::Poll => crate::sched::wake(cpu.hv, &vcpu, cpu.id),
+        }
+    }
+}
+
+/// The first time after `now` that lies whole periods after `last`.
+fn next_period(last: u64, period: u64, now: u64) -> u64 {
+    let missed = now.saturating_sub(last) / period;
+    last.saturating_add(period.saturating_mul(missed + 1))
+}
+
+/// The earliest deadline of this CPU's timers.
+pub fn next_deadline<M: Machine>(cpu: &PerCpu<M>) -> Option<u64> {
+    cpu.shared().timers.earliest()
+}
+
+/// `HYPERVISOR_set_timer_op`: the calling vCPU's one-shot timer; 0 turns it off. A time that has
+/// passed expires at once.
+pub fn set_timer_op<M: Machine>(cx: &Cx<'_, M>, deadline: u64) -> HcResult {
+    if deadline == 0 {
+        cancel(cx.hv, cx.vcpu, Kind::SingleShot);
+    } else if deadline <= cx.machine().now() {
+        cancel(cx.hv, cx.vcpu, Kind::SingleShot);
+        crate::event::send_virq(cx.hv, cx.vcpu, VIRQ_TIMER);
+    } else {
+        arm(cx.cpu, cx.vcpu, Kind::SingleShot, deadline);
+    }
+    Ok(0)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::next_period;
+
+    #[test]
+    fn periods_do_not_drift_and_skip_what_was_missed() {
+        assert_eq!(next_period(100, 10, 100), 110);
+        assert_eq!(next_period(100, 10, 109), 110);
+        assert_eq!(next_period(100, 10, 110), 120);
+        assert_eq!(next_period(100, 10, 1005), 1010);
+        assert_eq!(next_period(u64::MAX - 1, 10, u64::MAX), u64::MAX);
+    }
+}
