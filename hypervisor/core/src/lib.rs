@@ -34,6 +34,8 @@ pub mod options;
 pub mod percpu;
 pub mod sched;
 pub mod sync;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod time;
 pub mod trap;
 pub mod types;

@@ -1,0 +1,227 @@
+//! Event channels: ports, what they are bound to, and how a guest hears of them.
+//!
+//! A domain's ports, and how its guest is told (the 2-level or the FIFO ABI), are under one lock
+//! of the domain's. Sending takes the sender's lock, then the receiver's, never both at once and
+//! nothing global. Operations that change both ends take both, in the order of domain numbers.
+
+mod bind;
+mod close;
+mod control;
+pub(crate) mod fifo;
+pub(crate) mod hold;
+mod hypercall;
+mod info;
+mod poll;
+pub(crate) mod ports;
+mod send;
+#[cfg(test)]
+mod tests;
+mod two_level;
+
+use alloc::sync::Arc;
+
+use oxen_abi::errno::Errno;
+use oxen_abi::event_channel::{EVTCHN_2L_NR_CHANNELS, EVTCHN_FIFO_NR_CHANNELS};
+
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::{Mutex, MutexGuard};
+use crate::types::{MAX_VCPUS, Port, VcpuId};
+
+pub use bind::alloc_unbound;
+pub use close::close_all;
+pub use hypercall::{compat_hypercall, hypercall};
+pub use info::{
+    InfoWords, VcpuEvents, has_info, has_pending, info, register, release, set_upcall_mask,
+    upcall_mask, upcall_ready,
+};
+pub use poll::{Poll, begin_poll, end_poll};
+pub use send::{notify, send_global_virq, send_virq};
+
+use fifo::Fifo;
+use ports::{Binding, PortTable};
+
+/// A domain's event channels.
+pub struct DomainEvents<M: Machine> {
+    state: Mutex<State<M>>,
+    /// vCPUs in `SCHEDOP_poll`, one bit each.
+    pollers: [AtomicU64; MAX_VCPUS / 64],
+}
+
+/// What is under the lock.
+pub(crate) struct State<M: Machine> {
+    pub(crate) ports: PortTable<Arc<Domain<M>>>,
+    abi: Abi,
+    /// The domain dies: no new port, no delivery.
+    closed: bool,
+    /// Where closing of all ports goes on.
+    close_from: u32,
+}
+
+/// How the guest is told.
+enum Abi {
+    TwoLevel,
+    Fifo(Fifo),
+}
+
+/// What making a port pending led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// It was pending already.
+    Nothing,
+    /// It is pending now; nobody needs to be interrupted for it.
+    Pending,
+    /// It is pending and its vCPU has a new upcall.
+    Raised,
+}
+
+impl<M: Machine> DomainEvents<M> {
+    /// No ports, the 2-level ABI. `max_port` is the highest port that the domain may ever use.
+    pub fn new(max_port: u32) -> Self {
+        Self {
+            state: Mutex::new(State {
+                ports: PortTable::new(max_port),
+                abi: Abi::TwoLevel,
+                closed: false,
+                close_from: 1,
+            }),
+            pollers: [const { AtomicU64::new(0) }; MAX_VCPUS / 64],
+        }
+    }
+
+    /// Ports in use, for the tools.
+    pub fn in_use(&self) -> u32 {
+        self.state.lock().ports.in_use()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock()
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// Takes a free port.
+    fn allocate(
+        &mut self,
+        machine: &M,
+        binding: Binding<Arc<Domain<M>>>,
+        vcpu: VcpuId,
+    ) -> Result<Port, Errno> {
+        if self.closed {
+            return Err(Errno::ESRCH);
+        }
+        let (limit, abi) = (self.abi.ports(), &self.abi);
+        self.ports
+            .allocate(binding, vcpu, limit, |port| abi.is_busy(machine, port))
+    }
+
+    /// Sets a port free and takes its event back.
+    fn free(
+        &mut self,
+        machine: &M,
+        domain: &Domain<M>,
+        port: Port,
+    ) -> Result<Binding<Arc<Domain<M>>>, Errno> {
+        let binding = self.ports.free(port)?;
+        match &self.abi {
+            Abi::TwoLevel => two_level::clear_pending(machine, domain, port),
+            Abi::Fifo(fifo) => fifo.clear_pending(machine, port),
+        }
+        Ok(binding)
+    }
+
+    /// Makes a port in use pending.
+    fn set_pending(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> Outcome {
+        if self.closed {
+            return Outcome::Nothing;
+        }
+        let Ok(entry) = self.ports.get(port) else {
+            return Outcome::Nothing;
+        };
+        match &mut self.abi {
+            Abi::TwoLevel => two_level::set_pending(machine, domain, port, entry.vcpu),
+            Abi::Fifo(fifo) => fifo.set_pending(machine, domain, &mut self.ports, port),
+        }
+    }
+
+    /// Unmasks a port for the guest.
+    fn unmask(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> Result<Outcome, Errno> {
+        let vcpu = self.ports.get(port)?.vcpu;
+        Ok(match &mut self.abi {
+            Abi::TwoLevel => two_level::unmask(machine, domain, port, vcpu),
+            Abi::Fifo(fifo) => fifo.unmask(machine, domain, &mut self.ports, port),
+        })
+    }
+
+    fn is_pending(&self, machine: &M, domain: &Domain<M>, port: Port) -> Result<bool, Errno> {
+        let entry = self.ports.get(port)?;
+        Ok(match &self.abi {
+            Abi::TwoLevel => two_level::is_pending(machine, domain, port),
+            Abi::Fifo(fifo) => fifo.is_pending(machine, entry, port),
+        })
+    }
+
+    /// Whether the guest has masked a port.
+    pub(crate) fn is_masked(&self, machine: &M, domain: &Domain<M>, port: Port) -> bool {
+        match &self.abi {
+            Abi::TwoLevel => two_level::is_masked(machine, domain, port),
+            Abi::Fifo(fifo) => fifo.is_masked(machine, port),
+        }
+    }
+}
+
+impl Abi {
+    /// One more than the highest port that the guest can be told of.
+    const fn ports(&self) -> u32 {
+        match self {
+            Self::TwoLevel => EVTCHN_2L_NR_CHANNELS,
+            Self::Fifo(_) => EVTCHN_FIFO_NR_CHANNELS,
+        }
+    }
+
+    fn is_busy<M: Machine>(&self, machine: &M, port: Port) -> bool {
+        match self {
+            Self::TwoLevel => false,
+            Self::Fifo(fifo) => fifo.is_busy(machine, port),
+        }
+    }
+}
+
+/// The locks of two domains; of one, if they are the same.
+struct Pair<'a, M: Machine> {
+    local: MutexGuard<'a, State<M>>,
+    remote: Option<MutexGuard<'a, State<M>>>,
+}
+
+impl<M: Machine> Pair<'_, M> {
+    fn remote(&mut self) -> &mut State<M> {
+        match &mut self.remote {
+            Some(remote) => remote,
+            None => &mut self.local,
+        }
+    }
+}
+
+/// Takes both locks, the lower domain number's first.
+fn lock_pair<'a, M: Machine>(local: &'a Arc<Domain<M>>, remote: &'a Arc<Domain<M>>) -> Pair<'a, M> {
+    if Arc::ptr_eq(local, remote) {
+        return Pair {
+            local: local.events.lock(),
+            remote: None,
+        };
+    }
+    if local.id <= remote.id {
+        let local = local.events.lock();
+        Pair {
+            local,
+            remote: Some(remote.events.lock()),
+        }
+    } else {
+        let remote = remote.events.lock();
+        Pair {
+            local: local.events.lock(),
+            remote: Some(remote),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Sending: making a port pending, then waking whoever waits for it.
+
+use alloc::sync::Arc;
+
+use oxen_abi::errno::Errno;
+
+use crate::domain::Domain;
+use crate::event::info::{NR_VIRQS, POLL_ANY};
+use crate::event::poll::end_poll;
+use crate::event::ports::Binding;
+use crate::event::{Outcome, State};
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::sync::atomic::Ordering;
+use crate::types::{CpuId, MAX_VCPUS, Port, VcpuId};
+use crate::vcpu::Vcpu;
+
+/// vCPUs to wake once the event lock is dropped.
+#[must_use]
+pub(super) struct Wakes([u64; MAX_VCPUS / 64]);
+
+impl Wakes {
+    /// Nobody.
+    pub(super) const NONE: Self = Self([0; MAX_VCPUS / 64]);
+
+    fn insert(&mut self, vcpu: VcpuId) {
+        if let Some(word) = self.0.get_mut(vcpu.index() / 64) {
+            *word |= 1 << (vcpu.index() % 64);
+        }
+    }
+
+    /// Wakes them. The caller holds no event lock.
+    pub(super) fn carry_out<M: Machine>(
+        self,
+        hv: &'static Hypervisor<M>,
+        domain: &Domain<M>,
+        from: CpuId,
+    ) {
+        if self.0 == Self::NONE.0 {
+            return;
+        }
+        for vcpu in bits(self.0) {
+            if let Some(vcpu) = domain.vcpu(vcpu) {
+                crate::sched::wake(hv, &vcpu, from);
+            }
+        }
+    }
+}
+
+/// The vCPUs whose bits are set.
+fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
+    (0u16..).step_by(64).zip(words).flat_map(|(first, word)| {
+        (0..64)
+            .filter(move |bit| word & (1 << bit) != 0)
+            .map(move |bit| VcpuId(first + bit))
+    })
+}
+
+/// Makes a port pending; the lock is `state`'s. Says whom to wake.
+pub(super) fn deliver<M: Machine>(
+    state: &mut State<M>,
+    machine: &M,
+    domain: &Domain<M>,
+    port: Port,
+) -> Wakes {
+    let vcpu = state.ports.get(port).map_or(VcpuId(0), |entry| entry.vcpu);
+    let outcome = state.set_pending(machine, domain, port);
+    whom(outcome, domain, port, vcpu)
+}
+
+/// Unmasks a port; says whom to wake.
+pub(super) fn unmask<M: Machine>(
+    state: &mut State<M>,
+    machine: &M,
+    domain: &Domain<M>,
+    port: Port,
+) -> Result<Wakes, Errno> {
+    let vcpu = state.ports.get(port)?.vcpu;
+    let outcome = state.unmask(machine, domain, port)?;
+    Ok(whom(outcome, domain, port, vcpu))
+}
+
+fn whom<M: Machine>(outcome: Outcome, domain: &Domain<M>, port: Port, vcpu: VcpuId) -> Wakes {
+    let mut wakes = Wakes::NONE;
+    if outcome == Outcome::Nothing {
+        return wakes;
+    }
+    if outcome == Outcome::Raised {
+        wakes.insert(vcpu);
+    }
+    take_pollers(domain, port, &mut wakes);
+    wakes
+}
+
+/// vCPUs that poll for the port are woken whether it is masked or not, and poll no more.
+fn take_pollers<M: Machine>(domain: &Domain<M>, port: Port, wakes: &mut Wakes) {
+    let pollers = domain
+        .events
+        .pollers
+        .each_ref()
+        .map(|word| word.load(Ordering::Acquire));
+    if pollers == [0; MAX_VCPUS / 64] {
+        return;
+    }
+    let vcpus = domain.vcpus.read();
+    for vcpu in bits(pollers).filter_map(|id| vcpus.get(id.index())) {
+        let polled = vcpu.events.polled.load(Ordering::Acquire);
+        if polled == POLL_ANY || polled == port.0 {
+            end_poll(vcpu);
+            wakes.insert(vcpu.id);
+        }
+    }
+}
+
+/// `EVTCHNOP_send`: tells the other end of one of the caller's ports.
+pub(super) fn send<M: Machine>(
+    hv: &'static Hypervisor<M>,
+    domain: &Arc<Domain<M>>,
+    port: Port,
+    from: CpuId,
+) -> Result<(), Errno> {
+    let (peer, peer_port) = {
+        let mut state = domain.events.lock();
+        match &state.ports.get(port)?.binding {
+            Binding::Interdomain { peer, port } => (Arc::clone(peer), *port),
+            Binding::Ipi => {
+                let wakes = deliver(&mut state, &hv.machine, domain, port);
+                drop(state);
+                wakes.carry_out(hv, domain, from);
+                return Ok(());
+            }
+            // Nobody is there yet; who binds gets an event anyhow.
+            Binding::Unbound { .. } => return Ok(()),
+            Binding::Free | Binding::Pirq(_) | Binding::Virq(_) => return Err(Errno::EINVAL),
+        }
+    };
+    let wakes = {
+        let mut state = peer.events.lock();
+        // Between the two locks the channel may have been closed.
+        let connected = matches!(
+            state.ports.get(peer_port).map(|entry| &entry.binding),
+            Ok(Binding::Interdomain { peer: back, port: back_port })
+                if Arc::ptr_eq(back, domain) && *back_port == port
+        );
+        if !connected {
+            return Ok(());
+        }
+        deliver(&mut state, &hv.machine, &peer, peer_port)
+    };
+    wakes.carry_out(hv, &peer, from);
+    Ok(())
+}
+
+/// Makes a port of a domain pending, as its peer would. Nothing happens if it is not in use.
+pub fn notify<M: Machine>(hv: &'static Hypervisor<M>, domain: &Domain<M>, port: Port, from: CpuId) {
+    let wakes = deliver(&mut domain.events.lock(), &hv.machine, domain, port);
+    wakes.carry_out(hv, domain, from);
+}
+
+/// Sends a per-vCPU VIRQ to a vCPU; dropped if the guest has not bound it.
+pub fn send_virq<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Vcpu<M>, virq: u32, from: CpuId) {
+    let Some(bound) = vcpu.events.virqs.get(virq as usize) else {
+        return;
+    };
+    // Most VIRQs are bound once and for ever: look before taking the lock.
+    if bound.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    let domain = &vcpu.domain;
+    let wakes = {
+        let mut state = domain.events.lock();
+        let port = Port(bound.load(Ordering::Acquire));
+        match state.ports.get(port).map(|entry| &entry.binding) {
+            Ok(Binding::Virq(number)) if *number == virq => {
+                deliver(&mut state, &hv.machine, domain, port)
+            }
+            _ => Wakes::NONE,
+        }
+    };
+    wakes.carry_out(hv, domain, from);
+}
+
+/// Sends a global VIRQ to the domain that handles it: dom0, unless a tool has chosen another.
+/// They are rare, so whoever has one to send need not know which CPU it is on.
+pub fn send_global_virq<M: Machine>(hv: &'static Hypervisor<M>, virq: u32) {
+    debug_assert!((virq as usize) < NR_VIRQS);
+    let chosen = hv
+        .virq_handlers
+        .lock()
+        .get(virq as usize)
+        .copied()
+        .flatten();
+    let domain = match chosen {
+        Some(id) => hv.domains.get(id),
+        None => hv.dom0.get().cloned(),
+    };
+    if let Some(vcpu) = domain.and_then(|domain| domain.vcpu(VcpuId(0))) {
+        send_virq(hv, &vcpu, virq, CpuId(u16::MAX));
+    }
+}

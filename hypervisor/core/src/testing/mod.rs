@@ -1,0 +1,10 @@
+//! A machine in memory, for tests on the host: frames are allocated, the guest's address space is
+//! a flat piece of bytes, devices are tables, and what the machine was asked to do is recorded.
+//!
+//! [`Host`] puts a hypervisor with some domains on top of it.
+
+mod host;
+mod sim;
+
+pub(crate) use host::Host;
+pub(crate) use sim::{GUEST_BASE, GUEST_SIZE, MMIO, Route, Sim};
