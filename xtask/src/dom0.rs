@@ -58,8 +58,8 @@ pub(crate) struct Dom0 {
 pub(crate) fn build() -> Result<Dom0> {
     let kernel = Kernel::fetch()?;
     let busybox = busybox::fetch()?;
-    let packages: Vec<&str> = userland::TOOLSTACK.iter().map(|(name, _)| *name).collect();
-    let programs = userland::build(&[&packages[..], &["fpucheck"]].concat())?;
+    let packages: Vec<&str> = userland::PROGRAMS.iter().map(|(name, _)| *name).collect();
+    let programs = userland::build(&packages)?;
     let demo_initrd = demo::initrd(&kernel, &busybox, &programs.join("fpucheck"))?;
 
     let boot = paths::dist().join("boot");
@@ -109,12 +109,7 @@ fn own_layer(programs: &Path, kernel: &Kernel, demo_initrd: &Path) -> Result<Vec
     cpio.file("etc/oxen/start", 0o644, &script("start-shell")?)?;
     cpio.file("etc/udhcpc/default.script", 0o755, &script("udhcpc")?)?;
     cpio.file("etc/xen/demo", 0o644, &script("demo")?)?;
-    cpio.file(
-        "usr/bin/fpucheck",
-        0o755,
-        &userland::program(programs, "fpucheck")?,
-    )?;
-    for (name, folder) in userland::TOOLSTACK {
+    for (name, folder) in userland::PROGRAMS {
         cpio.file(
             &format!("{folder}/{name}"),
             0o755,

@@ -43,6 +43,8 @@ enum Verb {
     },
     /// Build everything and boot it in QEMU, with the serial console on the terminal.
     Run(verb::run::Options),
+    /// Make a CD image with options of your own.
+    Image(verb::image::Options),
     /// Boot the test guest as dom0, which tries each hypercall.
     Conformance(verb::conformance::Options),
     /// Check and test everything; what CI runs.
@@ -53,6 +55,7 @@ fn main() -> std::process::ExitCode {
     let done = match Cli::parse().verb {
         Verb::Build { parts } => verb::build::run(&parts),
         Verb::Run(options) => verb::run::run(&options),
+        Verb::Image(options) => verb::image::run(&options),
         Verb::Conformance(options) => verb::conformance::run(&options),
         Verb::Test(options) => verb::test::run(&options),
     };

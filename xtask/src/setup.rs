@@ -8,7 +8,7 @@ use oxen_tests::qemu::{Boot, Machine};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
-use crate::hypervisor::{self, Which};
+use crate::hypervisor::{self, Hypervisor, Which};
 use crate::toolchain::Bare;
 use crate::{bare, iso, paths};
 
@@ -26,8 +26,48 @@ pub(crate) struct Setup<'a> {
     pub(crate) direct: bool,
 }
 
+/// Everything built, as files and command lines.
+struct Parts {
+    hypervisor: Hypervisor,
+    hypervisor_args: String,
+    kernel: PathBuf,
+    kernel_args: String,
+    initrd: Option<PathBuf>,
+}
+
 /// Builds everything and puts what depends on the options into `dir`.
 pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
+    if !setup.direct {
+        return Ok(Boot::Iso(iso(setup, dir)?));
+    }
+    let parts = parts(setup, dir)?;
+    Ok(Boot::Direct {
+        hypervisor: parts.hypervisor.elf32,
+        hypervisor_args: parts.hypervisor_args,
+        kernel: parts.kernel,
+        kernel_args: parts.kernel_args,
+        initrd: parts.initrd,
+    })
+}
+
+/// The same as a CD image in `dir`.
+pub(crate) fn iso(setup: &Setup<'_>, dir: &Path) -> Result<PathBuf> {
+    let parts = parts(setup, dir)?;
+    let out = dir.join("oxen.iso");
+    iso::make(
+        &iso::Contents {
+            hypervisor: &parts.hypervisor.gz,
+            hypervisor_args: &parts.hypervisor_args,
+            kernel: &parts.kernel,
+            kernel_args: &parts.kernel_args,
+            initrd: parts.initrd.as_deref(),
+        },
+        &out,
+    )?;
+    Ok(out)
+}
+
+fn parts(setup: &Setup<'_>, dir: &Path) -> Result<Parts> {
     let hypervisor = hypervisor::get(setup.hypervisor)?;
     let (kernel, initrd) = match setup.dom0_kernel {
         // A kernel of one's own gets the initramfs that was named with it, or none.
@@ -41,40 +81,26 @@ pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
             (dom0.kernel, Some(initrd.unwrap_or(dom0.initrd)))
         }
     };
-    let initrd = initrd
-        .map(|initrd| -> Result<PathBuf> {
-            let mut image =
-                fs::read(&initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
-            image.resize(image.len().next_multiple_of(4), 0);
-            image.extend(dom0::overlay(&setup.start)?);
-            let whole = dir.join("initrd.img");
-            fs::write(&whole, image)?;
-            Ok(whole)
-        })
-        .transpose()?;
-    let hypervisor_args = format!("{} {}", hypervisor.args, setup.hypervisor_args);
-    let kernel_args = format!("{DOM0_ARGS} {}", setup.dom0_args);
-    if setup.direct {
-        return Ok(Boot::Direct {
-            hypervisor: hypervisor.elf32,
-            hypervisor_args,
-            kernel,
-            kernel_args,
-            initrd,
-        });
-    }
-    let out = dir.join("oxen.iso");
-    iso::make(
-        &iso::Contents {
-            hypervisor: &hypervisor.gz,
-            hypervisor_args: &hypervisor_args,
-            kernel: &kernel,
-            kernel_args: &kernel_args,
-            initrd: initrd.as_deref(),
-        },
-        &out,
-    )?;
-    Ok(Boot::Iso(out))
+    Ok(Parts {
+        hypervisor_args: format!("{} {}", hypervisor.args, setup.hypervisor_args),
+        hypervisor,
+        kernel,
+        kernel_args: format!("{DOM0_ARGS} {}", setup.dom0_args),
+        initrd: initrd
+            .map(|initrd| with_overlay(&initrd, &setup.start, dir))
+            .transpose()?,
+    })
+}
+
+/// A copy of the initramfs, followed by the archive that says what this boot is for.
+fn with_overlay(initrd: &Path, start: &Start<'_>, dir: &Path) -> Result<PathBuf> {
+    let mut image =
+        fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
+    image.resize(image.len().next_multiple_of(4), 0);
+    image.extend(dom0::overlay(start)?);
+    let whole = dir.join("initrd.img");
+    fs::write(&whole, image)?;
+    Ok(whole)
 }
 
 /// Leaves the CD image that starts the demo in `dist`.
@@ -89,9 +115,8 @@ pub(crate) fn demo_iso() -> Result<PathBuf> {
         start: Start::Demo,
         direct: false,
     };
-    prepare(&setup, dir.path())?;
     let out = paths::dist().join("oxen.iso");
-    fs::rename(dir.path().join("oxen.iso"), &out).context("cannot move the CD image")?;
+    fs::rename(iso(&setup, dir.path())?, &out).context("cannot move the CD image")?;
     Ok(out)
 }
 

@@ -13,12 +13,14 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 /// while another is in pieces.
 const KEEP_GOING: &str = "OXEN_KEEP_GOING";
 
-/// The toolstack, as it is installed in dom0: package (and program) and folder.
-pub(crate) const TOOLSTACK: [(&str, &str); 4] = [
+/// The programs in dom0: package (and program) and folder. The toolstack, and two for tests.
+pub(crate) const PROGRAMS: [(&str, &str); 6] = [
     ("xend", "usr/sbin"),
     ("xm", "usr/sbin"),
     ("xenstored", "usr/sbin"),
     ("xenconsoled", "usr/sbin"),
+    ("xenstore-ls", "usr/bin"),
+    ("fpucheck", "usr/bin"),
 ];
 
 /// Builds `packages` statically, so that they run in an initramfs without any library; returns the folder they are in.

@@ -1,3 +1,8 @@
 //! The checks, by what they are about.
 
+pub mod faults;
+pub mod guest;
 pub mod hardware;
+pub mod leaks;
+pub mod lifecycle;
+pub mod registers;

@@ -2,5 +2,6 @@
 
 pub(crate) mod build;
 pub(crate) mod conformance;
+pub(crate) mod image;
 pub(crate) mod run;
 pub(crate) mod test;
