@@ -99,9 +99,10 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Format {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Elf => "ELF",
             Self::Gzip => "gzip",
             Self::Xz => "xz",
@@ -110,7 +111,13 @@ impl fmt::Display for Format {
             Self::Zstd => "zstd",
             Self::Bzip2 => "bzip2",
             Self::Lzo => "lzo",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
