@@ -3,8 +3,10 @@
 use oxen_abi::arch_x86::{
     PTE_ACCESSED, PTE_ADDR_MASK, PTE_DIRTY, PTE_PRESENT, PTE_PSE_PAT, PTE_RW, PTE_USER,
 };
-use oxen_abi::hypercall::{HYPERVISOR_MMU_UPDATE, HYPERVISOR_UPDATE_VA_MAPPING};
-use oxen_abi::mmu::{MMU_NORMAL_PT_UPDATE, MmuUpdate, UVMF_INVLPG};
+use oxen_abi::hypercall::{
+    HYPERVISOR_MMU_UPDATE, HYPERVISOR_MMUEXT_OP, HYPERVISOR_UPDATE_VA_MAPPING,
+};
+use oxen_abi::mmu::{MMU_NORMAL_PT_UPDATE, MMUEXT_INVLPG_LOCAL, MmuUpdate, MmuextOp, UVMF_INVLPG};
 use oxen_abi::xen::DOMID_SELF;
 
 use crate::sys::frame::{self, Frame};
@@ -71,6 +73,19 @@ pub fn update(machine: u64, value: u64) -> Result {
 /// One update_va_mapping with a flush of the address.
 pub fn update_va(address: u64, value: u64) -> Result {
     hypercall::call(HYPERVISOR_UPDATE_VA_MAPPING, [address, value, UVMF_INVLPG])
+}
+
+/// Flushes an address from this vCPU's TLB.
+pub fn flush(address: u64) -> Result {
+    let mut op = MmuextOp {
+        cmd: MMUEXT_INVLPG_LOCAL,
+        arg1: address,
+        ..MmuextOp::default()
+    };
+    hypercall::call(
+        HYPERVISOR_MMUEXT_OP,
+        [hypercall::address(&mut op), 1, 0, u64::from(DOMID_SELF)],
+    )
 }
 
 /// Makes a frame's own kernel mapping read-only, as a page table needs it.

@@ -7,9 +7,13 @@
 //! the checks whose names start so.
 
 mod console;
+mod descriptors;
+mod emulation;
 mod hypercalls;
+mod mappings;
 mod memory;
 mod multicall;
+mod pinning;
 mod sched;
 mod shared_info;
 mod traps;
@@ -202,6 +206,10 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     // The checks below need the shared page and the trap table, whatever `only` says.
     shared_info::run(&mut suite);
     traps::run(&mut suite);
+    emulation::run(&mut suite);
+    mappings::run(&mut suite);
+    pinning::run(&mut suite);
+    descriptors::run(&mut suite);
     println!(
         "VERDICT passed={} failed={} skipped={}",
         suite.passed, suite.failed, suite.skipped
