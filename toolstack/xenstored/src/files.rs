@@ -1,0 +1,130 @@
+//! The files of the daemon: pid file, sockets, log, saved state.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::logic::state::Saved;
+use crate::server::Listeners;
+
+/// Writes the process id and locks the file, so that there is one daemon only.
+pub(crate) fn lock_pid_file(path: &Path) -> Result<File> {
+    let name = path.display();
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .open(path);
+    let mut file = file.with_context(|| format!("cannot open {name}"))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => {
+            let pid = fs::read_to_string(path).unwrap_or_default();
+            bail!("xenstored runs already, as process {}", pid.trim());
+        }
+        Err(e) => return Err(e).with_context(|| format!("cannot lock {name}")),
+    }
+    file.set_len(0)
+        .with_context(|| format!("cannot empty {name}"))?;
+    writeln!(file, "{}", std::process::id()).with_context(|| format!("cannot write {name}"))?;
+    Ok(file)
+}
+
+/// Makes the sockets, for root only.
+pub(crate) fn listen(directory: &Path) -> Result<Listeners> {
+    let bind = |name: &str| -> Result<UnixListener> {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(e).with_context(|| format!("cannot remove the old {}", path.display()));
+            }
+        }
+        // Bound under another name first, so that nobody connects before the permissions are set.
+        let early = directory.join(format!(".{name}"));
+        let _ = fs::remove_file(&early);
+        let listener = UnixListener::bind(&early)
+            .with_context(|| format!("cannot bind {}", early.display()))?;
+        fs::set_permissions(&early, fs::Permissions::from_mode(0o600))
+            .context("cannot protect the socket")?;
+        listener
+            .set_nonblocking(true)
+            .context("cannot set up the socket")?;
+        fs::rename(&early, &path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(listener)
+    };
+    let read_only = bind("socket_ro")?;
+    Ok(Listeners {
+        all: bind("socket")?,
+        read_only,
+    })
+}
+
+/// Opens a log file for appending.
+pub(crate) fn append_to(path: &Path) -> Result<File> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path);
+    file.with_context(|| format!("cannot open the log {}", path.display()))
+}
+
+const STATE: &str = "state.json";
+
+/// Takes the state that the last daemon saved. It is removed: a state is good once.
+pub(crate) fn load_state(directory: &Path) -> Result<Option<Saved>> {
+    let path = directory.join(STATE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let saved = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{} is damaged; with --fresh xenstored starts without it, and running guests lose it",
+            path.display()
+        )
+    })?;
+    fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    Ok(Some(saved))
+}
+
+/// Saves the state for the next daemon.
+pub(crate) fn save_state(directory: &Path, saved: &Saved) -> Result<()> {
+    let path = directory.join(STATE);
+    let early = directory.join(".state.json");
+    let text = serde_json::to_vec(saved).context("cannot express the state")?;
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&early);
+    let written = file.and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+    written.with_context(|| format!("cannot save the state to {}", early.display()))?;
+    fs::rename(&early, &path)
+        .with_context(|| format!("cannot save the state to {}", path.display()))
+}
+
+/// Without xenstored no domain can be controlled, so the kernel should take others first when memory runs out.
+pub(crate) fn avoid_out_of_memory_killer() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-900") {
+        tracing::debug!("cannot lower the score for the out-of-memory killer: {error}");
+    }
+}
