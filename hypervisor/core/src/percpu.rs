@@ -1,7 +1,7 @@
 //! What each physical CPU has of its own.
 
 use alloc::sync::Arc;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
@@ -24,11 +24,20 @@ pub struct PerCpu<M: Machine> {
     pub idle: Arc<Vcpu<M>>,
     /// The scheduler's private part.
     pub sched: crate::sched::CpuSched,
-    /// How deep in a multicall this CPU is: continuations are encoded differently there.
-    pub in_multicall: Cell<bool>,
 }
 
 impl<M: Machine> PerCpu<M> {
+    /// A CPU's data, with its idle vCPU as the one that runs. The hypervisor's idle domain exists.
+    pub fn new(hv: &'static Hypervisor<M>, id: CpuId, idle: Arc<Vcpu<M>>) -> Self {
+        Self {
+            id,
+            hv,
+            current: RefCell::new(Arc::clone(&idle)),
+            idle,
+            sched: crate::sched::CpuSched::default(),
+        }
+    }
+
     /// The part that other CPUs may touch.
     pub fn shared(&self) -> &'static CpuShared<M> {
         self.hv.cpu(self.id)
@@ -58,6 +67,8 @@ bitflags::bitflags! {
         const SCHEDULE = 1;
         /// Timers have expired.
         const TIMER = 2;
+        /// The console ring has news for its watcher.
+        const NEWS = 4;
         /// Stop for the crash handler.
         const STOP = 8;
     }

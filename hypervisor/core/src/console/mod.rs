@@ -159,7 +159,7 @@ pub fn announce<M: Machine>(hv: &'static Hypervisor<M>) {
 
 /// Asks for [`announce`] to be called soon.
 fn want_announce<M: Machine>(hv: &Hypervisor<M>) {
-    hv.cpu(CpuId(0)).pending.fetch_or(Pending::TASK.bits(), Ordering::AcqRel);
+    hv.cpu(CpuId(0)).pending.fetch_or(Pending::NEWS.bits(), Ordering::AcqRel);
 }
 
 /// Prints through the hypervisor; the macros lead here.

@@ -1,5 +1,6 @@
 //! Memory: who owns each frame, what it is used as, and the hypercalls about it.
 
+pub mod audit;
 pub mod descriptor;
 pub mod entry;
 pub mod ext;
@@ -13,6 +14,9 @@ pub mod tlb;
 pub mod types;
 pub mod update;
 pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 

@@ -20,4 +20,4 @@ pub use ops::{compat_sched_op, sched_op};
 pub use place::VcpuSched;
 pub use queue::RunQueue;
 pub use switch::{CpuSched, deadline_moved, work};
-pub use wake::{block, is_runnable, stop, stopped, wake, wake_paused, yield_now};
+pub use wake::{block, is_runnable, kick, stop, stopped, wake, wake_paused, yield_now};

@@ -38,6 +38,9 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
         if pending.contains(Pending::STOP) {
             cpu.hv.machine.halt();
         }
+        if pending.contains(Pending::NEWS) {
+            crate::console::announce(cpu.hv);
+        }
         if pending.contains(Pending::TIMER) {
             cpu.sched.programmed.set(0);
             crate::time::expire(cpu);
@@ -268,8 +271,10 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
     machine.load_cr3(root);
     tlb::flushed(cpu);
     // Descriptors are read through the new address space.
-    let segments = vcpu.arch.lock().segments;
-    machine.load_segments(&segments);
+    if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs) {
+        crate::domain::crash(&cx, reason);
+    }
+    machine.wrmsr(crate::trap::TSC_AUX, u64::from(vcpu.arch.lock().traps.tsc_aux));
     crate::time::change_runstate(vcpu, RUNSTATE_RUNNING, now);
     crate::time::write_runstate_area(machine, vcpu);
     crate::time::publish(cpu.hv, vcpu, false);

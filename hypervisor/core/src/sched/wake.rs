@@ -115,6 +115,12 @@ pub fn block<M: Machine>(cx: &Cx<'_, M>) {
     }
 }
 
+/// Makes the CPU that runs a vCPU look at what is pending for it. Takes no lock, so that an NMI
+/// handler may call it.
+pub fn kick<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) {
+    hv.machine.kick(vcpu.sched.cpu());
+}
+
 /// Lets this CPU choose anew on the way out.
 pub fn yield_now<M: Machine>(cpu: &PerCpu<M>) {
     cpu.sched.yielded.set(true);

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::cell::{Cell, RefCell};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -52,14 +51,7 @@ impl Host {
         let idle_domain = Arc::new(Domain::new(DomId::IDLE, false, &Limits::default()));
         hv.idle_domain.call_once(|| Arc::clone(&idle_domain));
         let idle = Arc::new(Vcpu::new(&hv.machine, VcpuId(0), idle_domain));
-        let cpu = PerCpu {
-            id: CpuId(0),
-            hv,
-            current: RefCell::new(Arc::clone(&idle)),
-            idle,
-            sched: Default::default(),
-            in_multicall: Cell::new(false),
-        };
+        let cpu = PerCpu::new(hv, CpuId(0), idle);
         Self { hv, cpu }
     }
 

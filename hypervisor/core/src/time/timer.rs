@@ -105,12 +105,12 @@ pub fn expire<M: Machine>(cpu: &PerCpu<M>) {
             *slot = None;
         }
         match kind {
-            Kind::SingleShot => crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER),
+            Kind::SingleShot => crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER, cpu.id),
             Kind::Periodic => {
                 let period = vcpu.time.period.load(Ordering::Acquire);
                 if period != 0 {
                     arm(cpu, &vcpu, kind, next_period(deadline, period, now));
-                    crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER);
+                    crate::event::send_virq(cpu.hv, &vcpu, VIRQ_TIMER, cpu.id);
                 }
             }
             Kind::Poll => crate::sched::wake(cpu.hv, &vcpu, cpu.id),
@@ -136,7 +136,7 @@ pub fn set_timer_op<M: Machine>(cx: &Cx<'_, M>, deadline: u64) -> HcResult {
         cancel(cx.hv, cx.vcpu, Kind::SingleShot);
     } else if deadline <= cx.machine().now() {
         cancel(cx.hv, cx.vcpu, Kind::SingleShot);
-        crate::event::send_virq(cx.hv, cx.vcpu, VIRQ_TIMER);
+        crate::event::send_virq(cx.hv, cx.vcpu, VIRQ_TIMER, cx.cpu.id);
     } else {
         arm(cx.cpu, cx.vcpu, Kind::SingleShot, deadline);
     }

@@ -154,7 +154,7 @@ fn single_shot<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<SetSingleshotTimer>)
     }
     if request.timeout_abs_ns <= cx.machine().now() {
         cancel(cx.hv, cx.vcpu, Kind::SingleShot);
-        crate::event::send_virq(cx.hv, cx.vcpu, oxen_abi::xen::VIRQ_TIMER);
+        crate::event::send_virq(cx.hv, cx.vcpu, oxen_abi::xen::VIRQ_TIMER, cx.cpu.id);
     } else {
         arm(cx.cpu, cx.vcpu, Kind::SingleShot, request.timeout_abs_ns);
     }

@@ -1,0 +1,216 @@
+//! Page typing against its own definition: after any sequence of operations, stopped anywhere,
+//! the counts in the frame table are those of the page tables, and a destroyed domain gives
+//! every frame back.
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use crate::{Machine, Mfn};
+use crate::mm::audit::recount;
+use crate::mm::frame::PageType;
+use crate::mm::types::{MmError, Unfinished, pin, put_type, resume_put, take_pin};
+use crate::mm::{entry, get_page, pte, put_page, relinquish, types};
+use crate::sync::atomic::Ordering;
+use crate::testing::{Host, Sim};
+use crate::types::DomId;
+use std::sync::Arc;
+
+type Domain = Arc<crate::domain::Domain<Sim>>;
+
+const FRAMES: usize = 8;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Pin(usize, u8),
+    Unpin(usize),
+    Write { table: usize, index: usize, target: usize, flags: u64 },
+    Clear { table: usize, index: usize },
+    Preempt(bool),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let frame = 0..FRAMES;
+    let index = prop::sample::select(std::vec![0usize, 1, 255, 256, 271, 272, 511]);
+    prop_oneof![
+        3 => (frame.clone(), 1..=4u8).prop_map(|(frame, level)| Op::Pin(frame, level)),
+        2 => frame.clone().prop_map(Op::Unpin),
+        8 => (frame.clone(), index.clone(), frame.clone(), prop::sample::select(std::vec![
+            pte::PRESENT,
+            pte::PRESENT | pte::RW,
+            pte::PRESENT | pte::RW | pte::PSE,
+        ]))
+            .prop_map(|(table, index, target, flags)| Op::Write { table, index, target, flags }),
+        2 => (frame, index).prop_map(|(table, index)| Op::Clear { table, index }),
+        1 => any::<bool>().prop_map(Op::Preempt),
+    ]
+}
+
+struct Bench {
+    host: &'static Host,
+    domain: Domain,
+    frames: Vec<Mfn>,
+    unfinished: Vec<Unfinished>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        // Leaked, as its hypervisor is.
+        let host: &'static Host = std::boxed::Box::leak(std::boxed::Box::new(Host::with_frames(64)));
+        let domain = host.domain(1, 1, 32);
+        let frames = (0..FRAMES).map(|_| host.ram(&domain)).collect();
+        Self { host, domain, frames, unfinished: Vec::new() }
+    }
+
+    fn preempt(&self, on: bool) {
+        let bit = crate::percpu::Pending::TIMER.bits();
+        self.host.hv.cpu(crate::CpuId(0)).pending.store(if on { bit } else { 0 }, Ordering::SeqCst);
+    }
+
+    fn note(&mut self, outcome: Result<(), Unfinished>) {
+        self.unfinished.extend(outcome.err());
+    }
+
+    /// As `mmu_update` does it: a page table's entry, or plain memory.
+    fn write(&mut self, table: Mfn, index: usize, value: u64) {
+        let cpu = &self.host.cpu;
+        let machine = self.host.machine();
+        assert!(get_page(machine, table, self.domain.id));
+        let word = machine.frame(table).unwrap().types();
+        let level = word.kind().level().filter(|_| word.count() > 0);
+        let kind = level.map_or(PageType::Writable, |_| word.kind());
+        if types::get_type(cpu, &self.domain, table, kind).is_ok() {
+            let mut left = None;
+            match level {
+                Some(level) => {
+                    let id = self.domain.id;
+                    let how = entry::Update::Plain;
+                    let outcome =
+                        entry::replace_entry(cpu, &self.domain, id, table, level, index, value, how);
+                    left = outcome.ok().flatten();
+                }
+                None => machine.page(table).unwrap()[index].store(value, Ordering::SeqCst),
+            }
+            let dropped = put_type(cpu, table);
+            self.unfinished.extend(left);
+            self.note(dropped);
+        }
+        put_page(self.host.hv, table);
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let cpu = &self.host.cpu;
+        match *op {
+            Op::Pin(frame, level) => {
+                let mfn = self.frames[frame];
+                assert!(get_page(self.host.machine(), mfn, self.domain.id));
+                if pin(cpu, &self.domain, mfn, level).is_err() {
+                    put_page(self.host.hv, mfn);
+                }
+            }
+            Op::Unpin(frame) => {
+                let mfn = self.frames[frame];
+                if take_pin(cpu, mfn) {
+                    let outcome = put_type(cpu, mfn);
+                    put_page(self.host.hv, mfn);
+                    self.note(outcome);
+                }
+            }
+            Op::Write { table, index, target, flags } => {
+                let value = pte::make(self.frames[target], flags);
+                self.write(self.frames[table], index, value);
+            }
+            Op::Clear { table, index } => self.write(self.frames[table], index, 0),
+            Op::Preempt(on) => self.preempt(on),
+        }
+        // As the next stretch of a hypercall does; anyone may come first.
+        if let Some(unfinished) = self.unfinished.pop() {
+            let outcome = resume_put(cpu, unfinished);
+            self.note(outcome);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn counts_are_what_the_tables_hold(ops in prop::collection::vec(op(), 1..60)) {
+        let mut bench = Bench::new();
+        for op in &ops {
+            bench.apply(op);
+            let wrong = recount(bench.host.machine(), &bench.domain, &[]);
+            prop_assert!(wrong.is_empty(), "after {:?}: {:?}", op, wrong);
+        }
+        // Death, with stops as they come.
+        let before = bench.domain.memory.total_frames();
+        prop_assert_eq!(before, FRAMES as u64);
+        bench.domain.dying.store(true, Ordering::SeqCst);
+        let mut rounds = 0;
+        while !relinquish(&bench.host.cpu, &bench.domain) {
+            bench.preempt(rounds % 2 == 0);
+            rounds += 1;
+            prop_assert!(rounds < 10_000);
+        }
+        prop_assert_eq!(bench.domain.memory.total_frames(), 0);
+    }
+}
+
+#[test]
+fn a_page_table_is_never_writable() {
+    let bench = Bench::new();
+    let (host, domain) = (bench.host, &bench.domain);
+    let (l1, l2) = (bench.frames[0], bench.frames[1]);
+    let machine = host.machine();
+    // An L1 that maps itself writable is refused...
+    machine.page(l1).unwrap()[0].store(pte::make(l1, pte::PRESENT | pte::RW), Ordering::SeqCst);
+    assert!(get_page(machine, l1, domain.id));
+    assert!(pin(&host.cpu, domain, l1, 1).is_err());
+    // ... read-only is not, and gets the user bit.
+    machine.page(l1).unwrap()[0].store(pte::make(l1, pte::PRESENT), Ordering::SeqCst);
+    assert_eq!(pin(&host.cpu, domain, l1, 1), Ok(()));
+    let entry = machine.page(l1).unwrap()[0].load(Ordering::SeqCst);
+    assert_eq!(entry, pte::make(l1, pte::PRESENT | pte::USER));
+    // An L2 takes an L1, and no frame that is something else.
+    let index = 3;
+    machine.page(l2).unwrap()[index].store(pte::make(l1, pte::PRESENT | pte::RW), Ordering::SeqCst);
+    assert!(get_page(machine, l2, domain.id));
+    assert_eq!(pin(&host.cpu, domain, l2, 2), Ok(()));
+    assert!(get_page(machine, l1, domain.id));
+    assert_eq!(
+        types::get_type(&host.cpu, domain, l1, PageType::Writable),
+        Err(MmError::Errno(oxen_abi::errno::Errno::EINVAL))
+    );
+}
+
+#[test]
+fn others_frames_and_the_hypervisors_are_refused() {
+    let bench = Bench::new();
+    let (host, domain) = (bench.host, &bench.domain);
+    let other = host.domain(2, 1, 8);
+    let foreign = host.ram(&other);
+    let own = host.hv.heap.alloc(host.machine(), 0, 64).expect("a frame");
+    host.machine().frame(own).unwrap().claim_for_hypervisor();
+    for target in [foreign, own, Mfn(1 << 30)] {
+        let value = pte::make(target, pte::PRESENT);
+        assert!(entry::acquire_entry(&host.cpu, domain, domain.id, 1, value).is_err());
+        assert!(entry::acquire_entry(&host.cpu, domain, domain.id, 2, value).is_err());
+    }
+    assert!(!get_page(host.machine(), foreign, DomId(1)));
+    assert!(!get_page(host.machine(), own, DomId::XEN));
+}
+
+#[test]
+fn what_one_guest_leaves_another_does_not_see() {
+    let host = Host::new();
+    let (one, two) = (host.domain(1, 1, 2048), host.domain(2, 1, 2048));
+    let mfn = host.ram(&one);
+    host.machine().page(mfn).unwrap()[7].store(0x5ec2e7, Ordering::SeqCst);
+    assert!(crate::mm::take_allocation(host.hv, mfn));
+    put_page(host.hv, mfn);
+    let mut seen = false;
+    while let Some(got) = crate::mm::alloc_frames(&host.cpu, &two, 0, 64, crate::mm::Purpose::Ram) {
+        seen |= got == mfn;
+        assert_eq!(host.machine().page(got).unwrap()[7].load(Ordering::SeqCst), 0);
+    }
+    assert!(seen, "the frame came round again");
+}
