@@ -11,6 +11,7 @@ use crate::error::Stop;
 use crate::machine::{Interrupt, Machine};
 use crate::percpu::{Cx, Pending, PerCpu};
 use crate::sync::atomic::Ordering;
+use crate::types::VcpuId;
 
 /// An exception that a guest's instruction caused.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,27 @@ pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception:
     let vcpu = cpu.current();
     let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
     end(&cx, crate::trap::exception(&cx, regs, exception));
+}
+
+/// The machine could not go back to the guest: the registers in the frame are no good.
+/// `exception` is what the attempt raised.
+pub fn return_fault<M: Machine>(
+    cpu: &PerCpu<M>,
+    regs: &mut CpuUserRegs,
+    exception: Exception,
+) {
+    let vcpu = cpu.current();
+    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    end(&cx, crate::trap::return_fault(&cx, regs, exception));
+}
+
+/// The platform raised an NMI: dom0's first vCPU is to hear of it.
+pub fn nmi<M: Machine>(cpu: &PerCpu<M>) {
+    let first = cpu.hv.dom0.get().and_then(|dom0| dom0.vcpu(VcpuId(0)));
+    if let Some(vcpu) = first {
+        vcpu.nmi_pending.store(true, Ordering::Release);
+        crate::sched::wake(cpu.hv, &vcpu, cpu.id);
+    }
 }
 
 /// An interrupt came, while a guest ran or while this CPU waited for one.

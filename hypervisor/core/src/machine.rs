@@ -172,6 +172,23 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// taken from the heap and not yet handed to a domain. Meanwhile every other access to them
     /// is refused. Returns whether it was done: not if a frame is no RAM or has an owner.
     fn with_unowned_frames(&self, first: Mfn, count: u64, fill: &mut dyn FnMut(&mut [u8])) -> bool;
+    /// Copies `len` bytes from one frame to another (or within one), within both frames. Returns
+    /// whether it was done.
+    fn copy_bytes(&self, to: Mfn, to_at: usize, from: Mfn, from_at: usize, len: usize) -> bool {
+        let mut buffer = [0; 256];
+        let mut done = 0;
+        while done < len {
+            let piece = (len - done).min(buffer.len());
+            let Some(bytes) = buffer.get_mut(..piece) else { return false };
+            if !self.read_frame(from, from_at + done, bytes)
+                || !self.write_frame(to, to_at + done, bytes)
+            {
+                return false;
+            }
+            done += piece;
+        }
+        true
+    }
     /// Writes the M2P entry of a frame (`u64::MAX` = no pseudo-physical frame).
     fn set_m2p(&self, mfn: Mfn, pfn: u64);
     /// Reads the M2P entry of a frame.
@@ -271,6 +288,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn set_ldt(&self, entries: u32);
     /// Maps a frame as page `index` (0-15) of this CPU's LDT window.
     fn map_ldt_page(&self, index: usize, frame: Mfn);
+    /// How far into this CPU's LDT window an address lies; `None` outside of it.
+    fn ldt_offset(&self, _addr: u64) -> Option<u64> {
+        None
+    }
     /// Loads DR0-DR3, DR6 and DR7 (`values[4..6]` ignored).
     fn load_debug(&self, values: &[u64; 8]);
     /// Reads DR6 and resets it to its initial value.

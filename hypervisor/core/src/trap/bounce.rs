@@ -1,0 +1,155 @@
+//! Entering a guest's handler: the frame on its kernel stack, as the 64-bit PV ABI has it.
+//!
+//! From the lowest address: RCX, R11, then for the failsafe callback DS, ES, FS, GS, then the
+//! error code if there is one, then RIP, CS with the saved upcall mask in bits 32-39, RFLAGS,
+//! RSP, SS. The handler takes RCX and R11 off the stack, so both are free to make the entry look
+//! like the end of a SYSCALL, which is the machine's fastest way into a guest.
+
+use oxen_abi::arch_x86::{CpuUserRegs, FLAT_KERNEL_CS, FLAT_KERNEL_SS};
+
+use crate::error::Stop;
+use crate::event;
+use crate::machine::{Machine, SegmentState};
+use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
+
+/// RFLAGS: interrupts on.
+const IF: u64 = 1 << 9;
+/// RFLAGS: TF, DF, IOPL, NT, RF, VM, AC, which a handler starts without. (DF too: handlers of
+/// SYSCALL expect it clear, and those of exceptions clear it themselves.)
+const CLEARED: u64 = 0x0007_7500;
+/// RFLAGS: IF and IOPL, of which the guest sees its virtual ones.
+const VIRTUAL: u64 = 0x3200;
+
+/// Which handler, and what comes with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// The handler.
+    pub(super) address: u64,
+    /// Whether events are masked on the way in.
+    pub(super) masks: bool,
+    /// Error code.
+    pub(super) error: Option<u32>,
+    /// Segment selectors, for the failsafe callback.
+    pub(super) segments: Option<SegmentState>,
+}
+
+/// The words of a frame, from the lowest address on, and how many there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Frame {
+    words: [u64; MAX_WORDS],
+    count: usize,
+}
+
+const MAX_WORDS: usize = 12;
+
+impl Frame {
+    fn new() -> Self {
+        Self {
+            words: [0; MAX_WORDS],
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, word: u64) {
+        if let Some(place) = self.words.get_mut(self.count) {
+            *place = word;
+            self.count += 1;
+        }
+    }
+
+    pub(super) fn words(&self) -> &[u64] {
+        self.words.get(..self.count).unwrap_or(&[])
+    }
+}
+
+/// Works out the frame for interrupted `regs`.
+pub(super) fn frame(regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) -> Frame {
+    let mut frame = Frame::new();
+    frame.push(regs.rcx);
+    frame.push(regs.r11);
+    if let Some(segments) = &target.segments {
+        for selector in [segments.ds, segments.es, segments.fs, segments.gs] {
+            frame.push(u64::from(selector));
+        }
+    }
+    if let Some(error) = target.error {
+        frame.push(u64::from(error));
+    }
+    // The guest tells its kernel from its processes by the selector's privilege level.
+    let cs = if kernel_mode {
+        regs.cs & !3
+    } else {
+        regs.cs | 3
+    };
+    let flags = (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF };
+    frame.push(regs.rip);
+    frame.push(u64::from(cs) | (u64::from(u8::from(masked)) << 32));
+    frame.push(flags);
+    frame.push(regs.rsp);
+    frame.push(u64::from(regs.ss));
+    frame
+}
+
+/// Where a frame of so many bytes goes on a stack: the part above the error code is aligned to 16.
+pub(super) fn frame_address(stack: u64, words: usize) -> u64 {
+    (stack & !15).wrapping_sub(words as u64 * 8)
+}
+
+/// Makes the guest go on in a handler. A guest without the handler, or whose stack can't take the
+/// frame, is at its end.
+pub(super) fn bounce<M: Machine>(
+    cx: &Cx<'_, M>,
+    regs: &mut CpuUserRegs,
+    target: &Target,
+) -> Result<(), Stop> {
+    if target.address == 0 {
+        return Err(Stop::Crash(
+            "a trap came for which the guest has no handler",
+        ));
+    }
+    let machine = cx.machine();
+    let kernel_mode = cx.vcpu.kernel_mode.load(Ordering::Relaxed);
+    let info = event::info(machine, cx.vcpu);
+    let masked = info.is_some_and(event::InfoWords::masked);
+    let frame = frame(regs, kernel_mode, masked, target);
+    let stack = if kernel_mode {
+        regs.rsp
+    } else {
+        super::mode::to_kernel(cx)?
+    };
+    let top = frame_address(stack, frame.words().len());
+    machine
+        .copy_to_guest(top, zerocopy::IntoBytes::as_bytes(frame.words()))
+        .map_err(|_| Stop::Crash("the kernel stack cannot take a trap's frame"))?;
+    if target.masks
+        && let Some(info) = info
+    {
+        info.set_masked(true);
+    }
+    regs.rip = target.address;
+    regs.cs = FLAT_KERNEL_CS;
+    regs.rsp = top;
+    regs.ss = FLAT_KERNEL_SS;
+    regs.rflags = (regs.rflags & !CLEARED) | IF;
+    regs.rcx = regs.rip;
+    regs.r11 = regs.rflags;
+    Ok(())
+}
+
+/// Makes the guest go on in its handler for an exception.
+pub(super) fn inject<M: Machine>(
+    cx: &Cx<'_, M>,
+    regs: &mut CpuUserRegs,
+    vector: u8,
+    error: Option<u32>,
+) -> Result<(), Stop> {
+    let gate = cx.vcpu.arch.lock().traps.gate(vector);
+    let target = Target {
+        address: gate.address,
+        masks: gate.masks(),
+        error,
+        segments: None,
+    };
+    bounce(cx, regs, &target)
+}

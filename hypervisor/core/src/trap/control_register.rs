@@ -1,0 +1,59 @@
+//! CR0.TS and the CR0 and CR4 that a guest sees.
+
+use crate::error::HcResult;
+use crate::machine::Machine;
+use crate::percpu::Cx;
+
+/// CR0 as a guest finds it: PG, AM, WP, NE, ET, MP, PE.
+const CR0: u64 = 0x8005_0033;
+pub(super) const CR0_TS: u64 = 1 << 3;
+/// CR4 bits that are always on: PAE, MCE, OSFXSR, OSXMMEXCPT.
+const CR4_FIXED: u64 = 0x660;
+const CR4_TSD: u64 = 1 << 2;
+const CR4_DE: u64 = 1 << 3;
+const CR4_FSGSBASE: u64 = 1 << 16;
+/// CR4.OSXSAVE.
+pub(super) const CR4_OSXSAVE: u64 = 1 << 18;
+/// CR4 bits that a guest may set: what they do is done for it, or on in the machine anyway.
+const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE;
+
+/// `HYPERVISOR_fpu_taskswitch`.
+pub fn fpu_taskswitch<M: Machine>(cx: &Cx<'_, M>, set: u64) -> HcResult {
+    set_ts(cx, set != 0);
+    Ok(0)
+}
+
+/// Sets or clears the guest's TS.
+pub(super) fn set_ts<M: Machine>(cx: &Cx<'_, M>, set: bool) {
+    cx.vcpu.arch.lock().ts = set;
+    cx.machine().set_ts(set);
+}
+
+/// #NM: the guest gets it with TS cleared, as the ABI has it.
+pub(super) fn no_device<M: Machine>(cx: &Cx<'_, M>) {
+    set_ts(cx, false);
+}
+
+/// What a guest reads from CR0.
+pub(super) fn cr0<M: Machine>(cx: &Cx<'_, M>) -> u64 {
+    CR0 | if cx.vcpu.arch.lock().ts { CR0_TS } else { 0 }
+}
+
+/// Writes a guest's CR0: only TS can change. Returns whether the value was one it can have.
+pub(super) fn set_cr0<M: Machine>(cx: &Cx<'_, M>, value: u64) -> bool {
+    if (value ^ cr0(cx)) & !CR0_TS != 0 {
+        return false;
+    }
+    set_ts(cx, value & CR0_TS != 0);
+    true
+}
+
+/// What a guest reads from CR4.
+pub(super) fn cr4<M: Machine>(cx: &Cx<'_, M>) -> u64 {
+    CR4_FIXED | (cx.vcpu.arch.lock().cr4 & CR4_GUEST)
+}
+
+/// Writes a guest's CR4: bits that are not the guest's stay as they are.
+pub(super) fn set_cr4<M: Machine>(cx: &Cx<'_, M>, value: u64) {
+    cx.vcpu.arch.lock().cr4 = value & CR4_GUEST;
+}

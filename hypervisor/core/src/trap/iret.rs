@@ -1,0 +1,95 @@
+//! Leaving a handler: the iret hypercall, and what happens when the frame it names is no good.
+
+use oxen_abi::arch_x86::{CpuUserRegs, FLAT_RING3_CS32, IretContext, VGCF_IN_SYSCALL};
+
+use super::bounce::{Target, bounce};
+use super::exception::SYSRET_SELECTORS;
+use super::mode;
+use super::state::CallbackKind;
+use crate::entry::Exception;
+use crate::error::{HcResult, Stop};
+use crate::event;
+use crate::guest::GuestHandle;
+use crate::machine::{Machine, SegmentState};
+use crate::mm::descriptor;
+use crate::percpu::Cx;
+
+const IF: u64 = 1 << 9;
+const IOPL: u64 = 3 << 12;
+const VM: u64 = 1 << 17;
+const PAGE_FAULT: u8 = 14;
+
+/// `HYPERVISOR_iret`: goes on where the frame on the kernel's stack says.
+pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
+    let frame: IretContext = GuestHandle::new(regs.rsp)
+        .read(cx.machine())
+        .map_err(|_| Stop::Crash("the frame of an iret cannot be read"))?;
+    if selector(frame.cs) & 3 == 3 {
+        mode::enter_user(cx)?;
+    }
+    event::set_upcall_mask(cx.machine(), cx.vcpu, frame.rflags & IF == 0);
+    cx.vcpu.arch.lock().traps.in_nmi = false;
+    restore(regs, &frame);
+    Err(Stop::NoReturn)
+}
+
+/// Sets the registers that the frame has.
+fn restore(regs: &mut CpuUserRegs, frame: &IretContext) {
+    regs.rax = frame.rax;
+    regs.rip = frame.rip;
+    regs.cs = selector(frame.cs) | 3;
+    regs.rflags = (frame.rflags & !(IOPL | VM)) | IF;
+    regs.rsp = frame.rsp;
+    regs.ss = selector(frame.ss) | 3;
+    if frame.flags & VGCF_IN_SYSCALL == 0 {
+        regs.rcx = frame.rcx;
+        regs.r11 = frame.r11;
+    } else {
+        // As SYSRET would have it.
+        regs.rcx = regs.rip;
+        regs.r11 = regs.rflags;
+        if regs.cs != FLAT_RING3_CS32 {
+            (regs.cs, regs.ss) = SYSRET_SELECTORS;
+        }
+    }
+}
+
+/// The selector in the low half-word of a frame's word; the rest is the guest's.
+#[allow(clippy::cast_possible_truncation, reason = "the rest is not looked at")]
+const fn selector(word: u64) -> u16 {
+    word as u16
+}
+
+/// The processor refused to go back to the guest with these registers.
+pub fn return_fault<M: Machine>(
+    cx: &Cx<'_, M>,
+    regs: &mut CpuUserRegs,
+    exception: Exception,
+) -> Result<(), Stop> {
+    if exception.vector == PAGE_FAULT
+        && let Some(offset) = cx.machine().ldt_offset(exception.cr2)
+        && descriptor::fault_in_ldt(cx, offset)
+    {
+        // A selector of the guest's LDT, whose page is there now.
+        return Ok(());
+    }
+    let mut segments = SegmentState::default();
+    cx.machine().save_segments(&mut segments);
+    segments_refused(cx, regs, &segments)
+}
+
+/// The processor refused some of these selectors: the guest's failsafe callback is told.
+pub fn segments_refused<M: Machine>(
+    cx: &Cx<'_, M>,
+    regs: &mut CpuUserRegs,
+    segments: &SegmentState,
+) -> Result<(), Stop> {
+    let callback = cx.vcpu.arch.lock().traps.callback(CallbackKind::Failsafe);
+    let target = Target {
+        address: callback.address,
+        masks: callback.masks,
+        error: None,
+        segments: Some(*segments),
+    };
+    bounce(cx, regs, &target)
+}

@@ -1,0 +1,117 @@
+//! Model-specific registers of PV guests.
+//!
+//! Reads give what the public ABI's guests rely on, by a list; others raise #GP. Writes take effect
+//! where the register is the guest's own, are ignored where a guest writes what it reads, and raise
+//! #GP otherwise.
+
+use crate::machine::{Base, Machine};
+use crate::mm::walk::is_canonical;
+use crate::percpu::Cx;
+use crate::types::VcpuId;
+
+/// IA32_TIME_STAMP_COUNTER.
+pub(super) const TSC: u32 = 0x10;
+const PLATFORM_ID: u32 = 0x17;
+const APIC_BASE: u32 = 0x1b;
+const UCODE_REV: u32 = 0x8b;
+const PLATFORM_INFO: u32 = 0xce;
+const MISC_FEATURES_ENABLES: u32 = 0x140;
+const MCG_CAP: u32 = 0x179;
+const MCG_STATUS: u32 = 0x17a;
+const MISC_ENABLE: u32 = 0x1a0;
+const DEBUGCTL: u32 = 0x1d9;
+const PAT: u32 = 0x277;
+const PERF_CAPABILITIES: u32 = 0x345;
+const EFER: u32 = 0xc000_0080;
+const FS_BASE: u32 = 0xc000_0100;
+const GS_BASE: u32 = 0xc000_0101;
+const KERNEL_GS_BASE: u32 = 0xc000_0102;
+/// IA32_TSC_AUX: switched with the vCPU.
+pub const TSC_AUX: u32 = 0xc000_0103;
+const AMD_SYSCFG: u32 = 0xc001_0010;
+const AMD_HWCR: u32 = 0xc001_0015;
+const AMD_TOP_MEM: u32 = 0xc001_001a;
+const AMD_TOP_MEM2: u32 = 0xc001_001d;
+const AMD_MMIO_CONF_BASE: u32 = 0xc001_0058;
+const AMD_DE_CFG: u32 = 0xc001_1029;
+
+/// LAPIC at its usual place, enabled.
+const APIC_ENABLED: u64 = 0xfee0_0800;
+const APIC_BOOT_CPU: u64 = 1 << 8;
+/// EFER: SCE, LME, LMA, NX.
+const EFER_SHOWN: u64 = 0xd01;
+/// MISC_ENABLE: performance monitoring, MONITOR.
+const MISC_HIDDEN: u64 = (1 << 7) | (1 << 18);
+/// MISC_ENABLE: no branch trace store, no PEBS, xTPR off.
+const MISC_ABSENT: u64 = (1 << 11) | (1 << 12) | (1 << 23);
+/// HWCR: the TSC counts at the P0 frequency.
+const HWCR_TSC: u64 = 1 << 24;
+/// DE_CFG: LFENCE is serialising.
+const DE_CFG_LFENCE: u64 = 1 << 1;
+
+/// Reads an MSR for the guest; `None` is #GP.
+pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
+    let machine = cx.machine();
+    let privileged = cx.domain().privileged;
+    match msr {
+        TSC => machine.rdmsr(TSC),
+        APIC_BASE => {
+            let boot = if cx.vcpu.id == VcpuId(0) {
+                APIC_BOOT_CPU
+            } else {
+                0
+            };
+            Some(APIC_ENABLED | boot)
+        }
+        PLATFORM_ID | UCODE_REV => Some(machine.rdmsr(msr).unwrap_or(0)),
+        PLATFORM_INFO | MISC_FEATURES_ENABLES => Some(0),
+        // No banks: machine checks are the hypervisor's, and dom0 hears of them by VIRQ_MCA.
+        MCG_CAP | MCG_STATUS => Some(0),
+        MISC_ENABLE => machine
+            .rdmsr(msr)
+            .map(|value| (value & !MISC_HIDDEN) | MISC_ABSENT),
+        DEBUGCTL | PERF_CAPABILITIES => Some(0),
+        PAT => machine.rdmsr(PAT),
+        EFER => machine.rdmsr(EFER).map(|value| value & EFER_SHOWN),
+        FS_BASE => Some(machine.base(Base::Fs)),
+        GS_BASE => Some(machine.base(Base::Gs)),
+        KERNEL_GS_BASE => Some(machine.base(Base::GsShadow)),
+        TSC_AUX => Some(u64::from(cx.vcpu.arch.lock().traps.tsc_aux)),
+        AMD_HWCR => machine.rdmsr(msr).map(|value| value & HWCR_TSC),
+        AMD_DE_CFG => machine.rdmsr(msr).map(|value| value & DE_CFG_LFENCE),
+        AMD_SYSCFG | AMD_TOP_MEM | AMD_TOP_MEM2 | AMD_MMIO_CONF_BASE if privileged => {
+            machine.rdmsr(msr)
+        }
+        _ => None,
+    }
+}
+
+/// Writes an MSR for the guest; `false` is #GP.
+pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
+    let machine = cx.machine();
+    let base = match msr {
+        FS_BASE => Some(Base::Fs),
+        GS_BASE => Some(Base::Gs),
+        KERNEL_GS_BASE => Some(Base::GsShadow),
+        _ => None,
+    };
+    if let Some(base) = base {
+        if is_canonical(value) {
+            machine.set_base(base, value);
+        }
+        return is_canonical(value);
+    }
+    match msr {
+        TSC_AUX => {
+            let Ok(aux) = u32::try_from(value) else {
+                return false;
+            };
+            cx.vcpu.arch.lock().traps.tsc_aux = aux;
+            machine.wrmsr(TSC_AUX, value)
+        }
+        // Clearing it is the first half of reading it on Intel's processors. A guest's TSC is the host's.
+        UCODE_REV | TSC => true,
+        MCG_STATUS | DEBUGCTL => value == 0,
+        _ => read(cx, msr) == Some(value),
+    }
+}
