@@ -1,0 +1,139 @@
+//! `GNTTABOP_map_grant_ref`.
+
+use alloc::sync::Arc;
+
+use oxen_abi::grant_table::{
+    GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTMAP_READONLY, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF,
+    GNTST_BAD_PAGE, GNTST_EAGAIN, GNTST_GENERAL_ERROR, GNTST_OKAY, MapGrantRef,
+};
+
+use crate::domain::Domain;
+use crate::grant::active::Pinned;
+use crate::grant::maptrack::Mapping;
+use crate::grant::{Access, Status, pte};
+use crate::machine::Machine;
+use crate::mm::frame::PageType;
+use crate::mm::types::{get_type, put_type};
+use crate::mm::{MmError, get_page, put_page};
+use crate::percpu::{Cx, PerCpu};
+use crate::types::{DomId, Mfn};
+
+/// Maps a grant for the caller; fills in status, handle and bus address.
+pub(super) fn map<M: Machine>(cx: &Cx<'_, M>, op: &mut MapGrantRef) {
+    op.status = match try_map(cx, op) {
+        Ok(()) => GNTST_OKAY,
+        Err(status) => status,
+    };
+}
+
+fn try_map<M: Machine>(cx: &Cx<'_, M>, op: &mut MapGrantRef) -> Result<(), Status> {
+    if op.flags & (GNTMAP_DEVICE_MAP | GNTMAP_HOST_MAP) == 0 {
+        return Err(GNTST_BAD_GNTREF);
+    }
+    let domain = cx.hv.domains.get(DomId(op.dom)).ok_or(GNTST_BAD_DOMAIN)?;
+    let access = if op.flags & GNTMAP_READONLY != 0 {
+        Access::Read
+    } else {
+        Access::Write
+    };
+    let handle = cx.domain().grants.taken().reserve()?;
+    match hold(cx.cpu, cx.domain().id, &domain, op.ref_, access) {
+        Ok(pinned) => {
+            if op.flags & GNTMAP_HOST_MAP != 0
+                && let Err(status) = pte::map(
+                    cx,
+                    domain.id,
+                    pinned.mfn,
+                    op.host_addr,
+                    op.flags,
+                    pinned.flags,
+                )
+            {
+                let_go(cx.cpu, &domain, op.ref_, pinned.mfn, access);
+                cx.domain().grants.taken().release(handle);
+                return Err(status);
+            }
+            op.handle = handle;
+            op.dev_bus_addr = pinned.mfn.address();
+            let mapping = Mapping {
+                domain,
+                reference: op.ref_,
+                flags: op.flags,
+                mfn: pinned.mfn,
+            };
+            cx.domain().grants.taken().fill(handle, mapping);
+            Ok(())
+        }
+        Err(status) => {
+            cx.domain().grants.taken().release(handle);
+            Err(status)
+        }
+    }
+}
+
+/// Uses a grant: counts it, and takes the references that a mapping or a copy holds.
+pub(super) fn hold<M: Machine>(
+    cpu: &PerCpu<M>,
+    grantee: DomId,
+    domain: &Arc<Domain<M>>,
+    reference: u32,
+    access: Access,
+) -> Result<Pinned, Status> {
+    let machine = &cpu.hv.machine;
+    let pinned = domain
+        .grants
+        .given()
+        .pin(machine, reference, grantee, access)?;
+    let held = hold_frame(cpu, domain, pinned.mfn, access);
+    if let Err(status) = held {
+        domain.grants.given().unpin(machine, reference, access);
+        return Err(status);
+    }
+    Ok(pinned)
+}
+
+/// A general reference on a frame of the domain's, and the writable type for writing.
+pub(super) fn hold_frame<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    access: Access,
+) -> Result<(), Status> {
+    if !get_page(&cpu.hv.machine, mfn, domain.id) {
+        return Err(GNTST_BAD_PAGE);
+    }
+    if access == Access::Read {
+        return Ok(());
+    }
+    get_type(cpu, domain, mfn, PageType::Writable).map_err(|error| {
+        put_page(cpu.hv, mfn);
+        match error {
+            MmError::Errno(_) => GNTST_GENERAL_ERROR,
+            MmError::Restart => GNTST_EAGAIN,
+        }
+    })
+}
+
+/// Takes back what [`hold`] did.
+pub(super) fn let_go<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Arc<Domain<M>>,
+    reference: u32,
+    mfn: Mfn,
+    access: Access,
+) {
+    let_frame_go(cpu, mfn, access);
+    domain
+        .grants
+        .given()
+        .unpin(&cpu.hv.machine, reference, access);
+}
+
+/// Takes back what [`hold_frame`] did.
+pub(super) fn let_frame_go<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, access: Access) {
+    if access == Access::Write {
+        // No page table, so never unfinished.
+        let _ = put_type(cpu, mfn);
+    }
+    put_page(cpu.hv, mfn);
+}

@@ -1,0 +1,153 @@
+//! Handles: what a domain has mapped of others' grants.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use oxen_abi::grant_table::{GNTMAP_READONLY, GNTST_BAD_HANDLE, GNTST_NO_SPACE};
+
+use crate::domain::Domain;
+use crate::grant::{Access, Status};
+use crate::machine::Machine;
+use crate::types::Mfn;
+
+/// Handles by which the table grows; what Xen gets into a frame.
+const CHUNK: usize = 256;
+
+/// A grant that is mapped. It holds a general reference on the frame, and the writable type if it
+/// is not read-only, until it is unmapped; the page-table entry has references of its own.
+pub(super) struct Mapping<M: Machine> {
+    /// The granting domain, which may have died.
+    pub(super) domain: Arc<Domain<M>>,
+    /// The reference there.
+    pub(super) reference: u32,
+    /// `GNTMAP_*` as asked for; the bits of what has been unmapped since are cleared.
+    pub(super) flags: u32,
+    /// The frame.
+    pub(super) mfn: Mfn,
+}
+
+impl<M: Machine> Clone for Mapping<M> {
+    fn clone(&self) -> Self {
+        Self {
+            domain: Arc::clone(&self.domain),
+            ..*self
+        }
+    }
+}
+
+impl<M: Machine> Mapping<M> {
+    /// What the mapping allows.
+    pub(super) const fn access(&self) -> Access {
+        if self.flags & GNTMAP_READONLY != 0 {
+            Access::Read
+        } else {
+            Access::Write
+        }
+    }
+}
+
+enum Slot<M: Machine> {
+    Free,
+    /// A request works on it: its handle is good for nobody else.
+    Busy,
+    Mapped(Mapping<M>),
+}
+
+/// A domain's handles.
+pub(super) struct Maptrack<M: Machine> {
+    chunks: Vec<Vec<Slot<M>>>,
+    free: Vec<u32>,
+    max_chunks: u32,
+}
+
+impl<M: Machine> Maptrack<M> {
+    /// No handles; up to `max_chunks` times 256 of them.
+    pub(super) const fn new(max_chunks: u32) -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            max_chunks,
+        }
+    }
+
+    /// Reserves a handle; it is of no use until [`Maptrack::fill`].
+    pub(super) fn reserve(&mut self) -> Result<u32, Status> {
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        let handle = self.free.pop().ok_or(GNTST_NO_SPACE)?;
+        if let Some(slot) = self.slot(handle) {
+            *slot = Slot::Busy;
+        }
+        Ok(handle)
+    }
+
+    /// Gives a reserved or taken handle its (new) mapping.
+    pub(super) fn fill(&mut self, handle: u32, mapping: Mapping<M>) {
+        if let Some(slot) = self.slot(handle) {
+            debug_assert!(matches!(slot, Slot::Busy));
+            *slot = Slot::Mapped(mapping);
+        }
+    }
+
+    /// Gives a reserved or taken handle back.
+    pub(super) fn release(&mut self, handle: u32) {
+        if let Some(slot) = self.slot(handle) {
+            debug_assert!(matches!(slot, Slot::Busy));
+            *slot = Slot::Free;
+            // There is room: the list was grown together with the slots.
+            self.free.push(handle);
+        }
+    }
+
+    /// Takes a mapping out to work on it; until it is filled or released again, the handle is bad
+    /// for everyone else.
+    pub(super) fn take(&mut self, handle: u32) -> Result<Mapping<M>, Status> {
+        let slot = self.slot(handle).ok_or(GNTST_BAD_HANDLE)?;
+        match core::mem::replace(slot, Slot::Busy) {
+            Slot::Mapped(mapping) => Ok(mapping),
+            other => {
+                *slot = other;
+                Err(GNTST_BAD_HANDLE)
+            }
+        }
+    }
+
+    /// The first handle in use, from `from` on.
+    pub(super) fn next_in_use(&self, from: u32) -> Option<u32> {
+        (from..self.handles()).find(|handle| {
+            let slot = self.chunks.get(*handle as usize / CHUNK);
+            let slot = slot.and_then(|chunk| chunk.get(*handle as usize % CHUNK));
+            matches!(slot, Some(Slot::Mapped(_)))
+        })
+    }
+
+    fn handles(&self) -> u32 {
+        u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX)
+    }
+
+    fn slot(&mut self, handle: u32) -> Option<&mut Slot<M>> {
+        self.chunks
+            .get_mut(handle as usize / CHUNK)?
+            .get_mut(handle as usize % CHUNK)
+    }
+
+    fn grow(&mut self) -> Result<(), Status> {
+        let first = self.handles();
+        if self.chunks.len() >= self.max_chunks as usize {
+            return Err(GNTST_NO_SPACE);
+        }
+        let mut chunk = Vec::new();
+        let room = first as usize + CHUNK;
+        if chunk.try_reserve_exact(CHUNK).is_err()
+            || self.chunks.try_reserve(1).is_err()
+            || self.free.try_reserve(room - self.free.len()).is_err()
+        {
+            return Err(GNTST_NO_SPACE);
+        }
+        chunk.resize_with(CHUNK, || Slot::Free);
+        self.chunks.push(chunk);
+        self.free.extend((first..self.handles()).rev());
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Grant tables: a domain lets others map or copy single frames of its memory.
+//!
+//! The entries are in frames that the guest shares with the hypervisor (version 1 so far: stock
+//! kernels ask for version 2 only with more than 16 TiB of memory). Uses of a domain's entries are
+//! counted in its own table, under one lock; what a domain has mapped is in its handles, under
+//! another. No two of these locks are held at once, and none across work on page tables.
+//!
+//! A mapping holds a general reference on the frame, and the writable type unless it is read-only,
+//! until it is unmapped and no TLB can know it any more; only then is the granting guest told. If
+//! a guest overwrites the page-table entry itself, its handle stays, for the domain's life.
+
+mod active;
+mod copy;
+mod entry;
+mod hypercall;
+mod map;
+mod maptrack;
+mod pte;
+mod release;
+mod table;
+#[cfg(test)]
+mod tests;
+mod unmap;
+
+pub use hypercall::hypercall;
+pub use release::release_all;
+
+use active::Table;
+use maptrack::Maptrack;
+
+use crate::domain::Domain;
+use crate::machine::Machine;
+use crate::mm::{Purpose, alloc_frames, release_shared};
+use crate::percpu::PerCpu;
+use crate::sync::{Mutex, MutexGuard};
+use crate::types::Mfn;
+
+/// `GNTST_*`: how one operation of a batch went.
+pub(crate) type Status = i16;
+
+/// What a grant is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// A domain's grants: those it gives, and those of others that it has mapped.
+pub struct GrantTable<M: Machine> {
+    max_frames: u32,
+    given: Mutex<Table>,
+    taken: Mutex<Maptrack<M>>,
+}
+
+impl<M: Machine> GrantTable<M> {
+    /// An empty table that may grow to `grant_frames` frames of entries and `maptrack_frames`
+    /// times 256 handles.
+    pub fn new(grant_frames: u32, maptrack_frames: u32) -> Self {
+        Self {
+            max_frames: grant_frames,
+            given: Mutex::new(Table::default()),
+            taken: Mutex::new(Maptrack::new(maptrack_frames)),
+        }
+    }
+
+    /// The most frames of entries that it may have.
+    pub fn max_frames(&self) -> u32 {
+        self.max_frames
+    }
+
+    /// The frames of entries that it has.
+    pub fn frames(&self) -> u32 {
+        self.given.lock().frames()
+    }
+
+    /// The frame with number `index`; the table is grown to have it. `None` past the limit,
+    /// without memory, or when the domain dies.
+    pub fn frame_or_grow(&self, cpu: &PerCpu<M>, domain: &Domain<M>, index: u32) -> Option<Mfn> {
+        if index >= self.max_frames {
+            return None;
+        }
+        loop {
+            let have = {
+                let given = self.given.lock();
+                if let Some(mfn) = given.frame(index) {
+                    return Some(mfn);
+                }
+                given.frames()
+            };
+            if domain.is_dying() {
+                return None;
+            }
+            // Allocation may flush TLBs, so it is done without the lock.
+            let mfn = alloc_frames(cpu, domain, 0, 64, Purpose::Shared)?;
+            let mut given = self.given.lock();
+            if !given.add(have, mfn) {
+                let grown_by_another = given.frames() != have;
+                drop(given);
+                release_shared(cpu, mfn);
+                if !grown_by_another {
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Table> {
+        self.given.lock()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Maptrack<M>> {
+        self.taken.lock()
+    }
+}

@@ -1,0 +1,42 @@
+//! The end of a domain's grants.
+
+use alloc::sync::Arc;
+
+use crate::domain::Domain;
+use crate::grant::map::let_go;
+use crate::machine::Machine;
+use crate::mm::{release_shared, tlb};
+use crate::percpu::PerCpu;
+
+/// Ends all that a dying domain has mapped, then gives its own grant frames back. What others
+/// have mapped of it stays until they unmap it. No vCPU of the domain runs any more. Returns
+/// `false` when it stopped because something is pending; call it again then.
+pub fn release_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
+    const AT_ONCE: u32 = 32;
+    let (mut handle, mut done) = (0, 0);
+    loop {
+        let next = {
+            let mut taken = domain.grants.taken();
+            taken.next_in_use(handle).and_then(|next| {
+                handle = next;
+                taken.take(next).ok()
+            })
+        };
+        let Some(mapping) = next else { break };
+        if done == 0 {
+            tlb::flush(cpu, &domain.dirty_cpus());
+        }
+        let access = mapping.access();
+        let_go(cpu, &mapping.domain, mapping.reference, mapping.mfn, access);
+        domain.grants.taken().release(handle);
+        done += 1;
+        if done % AT_ONCE == 0 && cpu.preempt_needed() {
+            return false;
+        }
+    }
+    loop {
+        let frame = domain.grants.given().remove_last();
+        let Some(mfn) = frame else { return true };
+        release_shared(cpu, mfn);
+    }
+}

@@ -1,0 +1,116 @@
+//! `GNTTABOP_unmap_grant_ref` and `GNTTABOP_unmap_and_replace`.
+//!
+//! Page-table entries of a piece of the batch are taken out first, then the caller's TLBs are
+//! flushed once, and only then is anything let go of: a frame whose grant has ended must not be
+//! reachable through a stale translation.
+
+use oxen_abi::grant_table::{GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTST_GENERAL_ERROR, GNTST_OKAY};
+
+use crate::grant::map::let_go;
+use crate::grant::maptrack::Mapping;
+use crate::grant::{Status, pte};
+use crate::machine::Machine;
+use crate::mm::tlb;
+use crate::percpu::Cx;
+
+/// Mappings that are unmapped with one flush.
+pub(super) const AT_ONCE: usize = 32;
+
+/// What is to be unmapped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// The handle.
+    pub(super) handle: u32,
+    /// Where the CPU's mapping is; 0 = leave it.
+    pub(super) host_addr: u64,
+    /// The frame's address, to end the devices' mapping; 0 = leave it.
+    pub(super) dev_bus_addr: u64,
+    /// A mapping to put in place; 0 = none.
+    pub(super) new_addr: u64,
+}
+
+/// Mappings taken out of page tables, with handles that are busy until the flush.
+pub(super) struct Removed<M: Machine> {
+    mappings: [Option<(u32, Mapping<M>)>; AT_ONCE],
+    count: usize,
+    flush: bool,
+}
+
+impl<M: Machine> Removed<M> {
+    /// None yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            mappings: [const { None }; AT_ONCE],
+            count: 0,
+            flush: false,
+        }
+    }
+
+    /// Whether another one fits.
+    pub(super) const fn is_full(&self) -> bool {
+        self.count == AT_ONCE
+    }
+
+    /// Takes a mapping out of the page tables; not called when full.
+    pub(super) fn remove(&mut self, cx: &Cx<'_, M>, request: &Request) -> Status {
+        let mut mapping = match cx.domain().grants.taken().take(request.handle) {
+            Ok(mapping) => mapping,
+            Err(status) => return status,
+        };
+        let before = mapping.flags;
+        let status = match unmap(cx, &mut mapping, request) {
+            Ok(()) => GNTST_OKAY,
+            Err(status) => status,
+        };
+        self.flush |= (before ^ mapping.flags) & GNTMAP_HOST_MAP != 0;
+        if mapping.flags & (GNTMAP_HOST_MAP | GNTMAP_DEVICE_MAP) != 0 {
+            cx.domain().grants.taken().fill(request.handle, mapping);
+        } else if let Some(slot) = self.mappings.get_mut(self.count) {
+            *slot = Some((request.handle, mapping));
+            self.count += 1;
+        }
+        status
+    }
+
+    /// Flushes and lets go of all of them.
+    pub(super) fn finish(&mut self, cx: &Cx<'_, M>) {
+        if core::mem::take(&mut self.flush) {
+            tlb::flush(cx.cpu, &cx.domain().dirty_cpus());
+        }
+        for slot in self.mappings.iter_mut().take(self.count) {
+            let Some((handle, mapping)) = slot.take() else {
+                continue;
+            };
+            let access = mapping.access();
+            let_go(
+                cx.cpu,
+                &mapping.domain,
+                mapping.reference,
+                mapping.mfn,
+                access,
+            );
+            cx.domain().grants.taken().release(handle);
+        }
+        self.count = 0;
+    }
+}
+
+/// Ends the parts of a mapping that the request names, and clears their flags.
+fn unmap<M: Machine>(
+    cx: &Cx<'_, M>,
+    mapping: &mut Mapping<M>,
+    request: &Request,
+) -> Result<(), Status> {
+    if request.dev_bus_addr != 0 && mapping.flags & GNTMAP_DEVICE_MAP != 0 {
+        if request.dev_bus_addr != mapping.mfn.address() {
+            return Err(GNTST_GENERAL_ERROR);
+        }
+        mapping.flags &= !GNTMAP_DEVICE_MAP;
+    }
+    if request.host_addr != 0 && mapping.flags & GNTMAP_HOST_MAP != 0 {
+        let (at, new) = (request.host_addr, request.new_addr);
+        pte::unmap(cx, mapping.mfn, at, new, mapping.flags)?;
+        mapping.flags &= !GNTMAP_HOST_MAP;
+    }
+    Ok(())
+}
