@@ -5,9 +5,10 @@
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use oxen_core::options::{Parity, Serial};
 use spin::Mutex;
 use uart_16550::backend::PioBackend;
-use uart_16550::spec::registers::IER;
+use uart_16550::spec::registers::{self as uart, IER, WordLength};
 use uart_16550::{BaudRate, Config, Uart16550};
 
 /// Port of the first serial line.
@@ -22,27 +23,40 @@ static COM: Mutex<Option<Uart16550<PioBackend>>> = Mutex::new(None);
 
 /// Sets COM1 to 115200 8n1. Without a UART there the console stays silent.
 pub fn init() {
-    configure(COM1, 115_200);
+    configure(&Serial::usual(COM1, 4));
 }
 
-/// Uses the UART at I/O port `base` with `baud` bits per second, 8 data bits, no parity, one stop bit. Returns whether
-/// there is one.
-pub fn configure(base: u16, baud: u32) -> bool {
+/// Uses the UART that `serial` describes. Without one there everything stays as it is. A line without a speed is left
+/// as the boot loader set it, which must be the one in use.
+pub fn configure(serial: &Serial) {
+    let Some(baud) = serial.baud else { return };
     let config = Config {
+        frequency: serial.clock,
         baud_rate: BaudRate::from_integer(baud),
-        interrupts: IER::empty(),
+        data_bits: match serial.data_bits {
+            5 => WordLength::FiveBits,
+            6 => WordLength::SixBits,
+            7 => WordLength::SevenBits,
+            _ => WordLength::EightBits,
+        },
+        parity: match serial.parity {
+            Parity::None => uart::Parity::Disabled,
+            Parity::Odd => uart::Parity::Odd,
+            Parity::Even => uart::Parity::Even,
+            Parity::Mark => uart::Parity::Forced1,
+            Parity::Space => uart::Parity::Forced0,
+        },
+        extra_stop_bits: serial.stop_bits == 2,
         ..Config::DEFAULT
     };
     // SAFETY: dom0 is never given the console's ports, so this driver is the only one that touches them.
-    let Ok(mut uart) = (unsafe { Uart16550::new_port(base) }) else {
-        return false;
+    let Ok(mut uart) = (unsafe { Uart16550::new_port(serial.io_base) }) else {
+        return;
     };
-    let present = uart.init(config).is_ok();
-    if present {
+    if uart.init(config).is_ok() {
         *COM.lock() = Some(uart);
         PRESENT.store(true, Ordering::Release);
     }
-    present
 }
 
 /// Writes `bytes` as they are, except that a line feed gets a carriage return before it. Bytes that the line does not

@@ -1,4 +1,5 @@
-//! The byte heap behind `alloc`: one talc arena, given memory at boot and more when `core` finds some.
+//! The byte heap behind `alloc`: one talc arena, given memory at boot and more from `core`'s free frames when it is used
+//! up.
 //!
 //! All of `core` runs with interrupts off, so a plain spin lock serves; NMI and #MC handlers do not allocate.
 
@@ -6,34 +7,56 @@ use core::alloc::Layout;
 
 use spin::Mutex;
 use talc::TalcLock;
-use talc::source::Manual;
+use talc::base::{Talc, binning::Binning};
+use talc::source::Source;
 
 use crate::boot::alloc;
-use crate::layout::{DIRECT_MAP_BASE, LARGE_PAGE, PAGE_SIZE};
+use crate::layout::{DIRECT_MAP_BASE, LARGE_PAGE, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
-use crate::paging;
+use crate::{boot, memory, paging};
 
 /// What the heap has at the start.
-pub const INITIAL: u64 = 16 << 20;
+const INITIAL: u64 = 16 << 20;
+/// The heap lies below 4 GiB: it is made before the boot options say how much memory is to be used.
+const LIMIT: u64 = 1 << 32;
+/// The least it grows by: 2^9 frames.
+const GROWTH_ORDER: u8 = 9;
 
 #[global_allocator]
-static HEAP: TalcLock<Mutex<()>, Manual> = TalcLock::new(Manual);
+static HEAP: TalcLock<Mutex<()>, Frames> = TalcLock::new(Frames);
+
+/// Where the heap gets more memory from, for ever.
+#[derive(Debug)]
+struct Frames;
+
+// SAFETY: `core`'s frame allocator works on the frame table alone; it allocates no bytes.
+unsafe impl Source for Frames {
+    fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
+        let hv = boot::hypervisor().ok_or(())?;
+        let bytes = layout.size().checked_add(layout.align()).ok_or(())? as u64 + PAGE_SIZE;
+        let wanted = bytes
+            .div_ceil(PAGE_SIZE)
+            .next_power_of_two()
+            .trailing_zeros();
+        let order = u8::try_from(wanted).map_err(|_| ())?.max(GROWTH_ORDER);
+        let first = hv.heap.alloc(&hv.machine, order, u64::BITS).ok_or(())?;
+        let count = 1u64 << order;
+        for mfn in first.0..first.0 + count {
+            memory::claim_frame(mfn);
+        }
+        let base = paging::direct(first.0 << PAGE_SHIFT).ok_or(())?;
+        // SAFETY: `core` gave the frames away, and nobody else can reach them from now on.
+        unsafe { talc.claim(base, to_usize(count << PAGE_SHIFT)) }
+            .map(|_| ())
+            .ok_or(())
+    }
+}
 
 /// Gives the heap its first memory. False if there is not so much.
 pub(crate) fn init() -> bool {
-    let Some(phys) = alloc::take(INITIAL, LARGE_PAGE, u64::MAX) else {
-        return false;
-    };
-    add(phys, INITIAL)
-}
-
-/// Adds `size` bytes of physical memory at `phys`, for ever.
-fn add(phys: u64, size: u64) -> bool {
-    let Some(base) = paging::direct(phys) else {
-        return false;
-    };
+    let memory = alloc::take(INITIAL, LARGE_PAGE, LIMIT).and_then(paging::direct);
     // SAFETY: the memory was taken from the boot allocator for this alone, and the direct map has it read-write.
-    unsafe { HEAP.lock().claim(base, to_usize(size)) }.is_some()
+    memory.is_some_and(|base| unsafe { HEAP.lock().claim(base, to_usize(INITIAL)) }.is_some())
 }
 
 /// A frame for a page table when the boot allocator is no more. Returns its physical address.

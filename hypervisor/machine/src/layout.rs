@@ -59,15 +59,14 @@ pub const DIRECT_MAP_SIZE: u64 = HYPERVISOR_END - DIRECT_MAP_BASE;
 /// Most CPUs that are brought up (row H5 of the feature list).
 pub const MAX_CPUS: usize = 256;
 
-/// Distance between two CPUs' areas. An area holds, each 64 KiB: the stack block, the GDT window, the LDT window, and
-/// room that is not mapped.
+/// Distance between two CPUs' areas. An area holds the stack block, the GDT window and the LDT window.
 pub const PERCPU_STRIDE: u64 = 256 << 10;
 /// Size and alignment of a CPU's stack block.
-pub const STACK_BLOCK: u64 = 64 << 10;
+pub const STACK_BLOCK: u64 = 128 << 10;
 /// Offset of the GDT window in a CPU's area: 14 pages for the guest's frames, then the hypervisor's own.
-pub const GDT_WINDOW: u64 = 64 << 10;
+pub const GDT_WINDOW: u64 = 128 << 10;
 /// Offset of the LDT window in a CPU's area: 16 pages, 8192 descriptors.
-pub const LDT_WINDOW: u64 = 128 << 10;
+pub const LDT_WINDOW: u64 = 192 << 10;
 
 /// L4 slot of a virtual address.
 pub const fn l4_slot(va: u64) -> usize {
@@ -81,5 +80,7 @@ const _: () = {
     assert!(l4_slot(IMAGE_BASE) == 261);
     assert!(l4_slot(MMIO_BASE + MMIO_SIZE - 1) == 260);
     assert!(PERCPU_BASE + PERCPU_STRIDE * MAX_CPUS as u64 <= MMIO_BASE);
+    assert!(STACK_BLOCK.is_power_of_two() && PERCPU_STRIDE.is_multiple_of(STACK_BLOCK));
+    assert!(LDT_WINDOW + (64 << 10) <= PERCPU_STRIDE);
     assert!(IMAGE_BASE.is_multiple_of(HUGE_PAGE) && IMAGE_PHYS.is_multiple_of(LARGE_PAGE));
 };

@@ -12,27 +12,60 @@
 extern crate alloc;
 
 pub mod acpi;
+#[cfg(target_os = "none")]
+mod apic;
 pub mod boot;
 pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+mod control;
+#[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]
+mod cpuid;
+#[cfg(target_os = "none")]
+mod debugreg;
+#[cfg(target_os = "none")]
+mod fpu;
+#[cfg(target_os = "none")]
+mod frames;
+#[cfg(target_os = "none")]
 mod heap;
+#[cfg(target_os = "none")]
+mod hpet;
 #[cfg(target_os = "none")]
 mod image;
 pub mod layout;
 #[cfg(target_os = "none")]
 pub mod memory;
+#[cfg(target_os = "none")]
+mod mmio;
+#[cfg(target_os = "none")]
+mod msr;
+#[cfg(target_os = "none")]
+mod nmi;
 pub mod num;
 #[cfg(target_os = "none")]
 pub mod paging;
 pub mod panic;
+#[cfg(target_os = "none")]
+mod pci;
 pub mod percpu;
 #[cfg(target_os = "none")]
 pub(crate) mod pio;
 #[cfg(target_os = "none")]
 pub mod reboot;
 #[cfg(target_os = "none")]
+mod segments;
+pub mod smp;
+#[cfg(target_os = "none")]
 mod stacks;
+#[cfg(target_os = "none")]
+mod trap;
+#[cfg(target_os = "none")]
+mod uaccess;
+#[cfg(target_os = "none")]
+mod window;
+#[cfg(target_os = "none")]
+mod x86;

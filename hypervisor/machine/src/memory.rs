@@ -151,6 +151,18 @@ pub fn is_guest_ram(mfn: u64) -> bool {
     guest_ram_word(mfn).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
 }
 
+/// Takes a frame out of the guests' RAM for a while; `false` if it was none.
+pub(crate) fn claim_frame(mfn: u64) -> bool {
+    guest_ram_word(mfn).is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+}
+
+/// Puts a frame back that [`claim_frame`] took.
+pub(crate) fn release_frame(mfn: u64) {
+    if let Some((word, bit)) = guest_ram_word(mfn) {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+}
+
 /// Marks the frames of `ranges` (bytes) as RAM that guests may have.
 pub(crate) fn set_guest_ram(ranges: &Ranges) {
     for &(start, end) in ranges {
@@ -193,4 +205,13 @@ pub fn m2p_frame(piece: u64) -> Option<u64> {
         .checked_mul(LARGE_PAGE)
         .filter(|offset| *offset < MAX_FRAMES * 8)?;
     paging::translate(M2P_RW_BASE + offset).map(|phys| phys >> PAGE_SHIFT)
+}
+
+/// Whether a frame is part of the M2P table itself. Slow: it looks at each piece.
+pub fn is_m2p(mfn: u64) -> bool {
+    let pieces = max_frame().div_ceil(LARGE_PAGE / 8);
+    let frames = LARGE_PAGE / PAGE_SIZE;
+    (0..pieces)
+        .filter_map(m2p_frame)
+        .any(|first| (first..first + frames).contains(&mfn))
 }

@@ -13,10 +13,10 @@
 //!                 on on the main stack)
 //! block + 0x6000  guard
 //! block + 0x7000  #MC stack, 8 KiB
-//! block + 0x9000  guard
-//! block + 0xa000  main stack, 24 KiB less the header; TSS.RSP0 is RSP0_OFFSET. Between it and the header are the 32
+//! block + 0x9000  guards
+//! block + 0x10000 main stack, 64 KiB less the header; TSS.RSP0 is RSP0_OFFSET. Between it and the header are the 32
 //!                 bytes of ES, DS, FS and GS with which the guest's register frame (CpuUserRegs) ends
-//! block + 0xff80  CpuHeader, 128 bytes
+//! block + 0x1ff80 CpuHeader, 128 bytes
 //! ```
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
@@ -35,7 +35,7 @@ pub const DB_STACK_TOP: u64 = 0x6000;
 /// Top of the #MC stack, as an offset in the block.
 pub const MC_STACK_TOP: u64 = 0x9000;
 /// Lowest byte of the main stack, as an offset in the block.
-pub const MAIN_STACK_BOTTOM: u64 = 0xa000;
+pub const MAIN_STACK_BOTTOM: u64 = 0x1_0000;
 /// Size of [`CpuHeader`].
 pub const HEADER_SIZE: u64 = 128;
 /// Offset of [`CpuHeader`] in the block.
@@ -123,6 +123,18 @@ fn online_cpus() -> impl Iterator<Item = &'static PerCpu> {
     (0..cpu_count())
         .filter_map(get)
         .filter(|data| data.online.load(Ordering::Acquire))
+}
+
+/// The CPUs that have finished their own set-up.
+#[cfg(target_os = "none")]
+pub fn online() -> oxen_core::machine::CpuMask {
+    let mut mask = oxen_core::machine::CpuMask::EMPTY;
+    for data in online_cpus() {
+        mask.insert(oxen_core::CpuId(
+            u16::try_from(data.cpu).unwrap_or(u16::MAX),
+        ));
+    }
+    mask
 }
 
 /// How many CPUs have finished their own set-up.

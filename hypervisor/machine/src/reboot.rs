@@ -1,15 +1,13 @@
 //! Ways to end a run.
 
 use core::fmt::Write as _;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use crate::acpi::{self, Register, Space};
 use crate::console::PanicConsole;
 use crate::num::low32;
 use crate::{clock, pio};
 
-/// QEMU's `isa-debug-exit` device: a byte `n` written here ends the emulator with status `2 n + 1`.
-const DEBUG_EXIT_PORT: u16 = 0xf4;
 /// What a panic ends the emulator with.
 const PANIC_CODE: u8 = 0x3f;
 /// How long a panic stays on the screen.
@@ -18,28 +16,37 @@ const PANIC_SECONDS: u64 = 5;
 const PATIENCE_NS: u64 = 100_000_000;
 
 static NO_REBOOT: AtomicBool = AtomicBool::new(false);
-/// The command line has the private word `debug-exit`: a panic and the end of a test leave QEMU through its
-/// isa-debug-exit device.
-static DEBUG_EXIT: AtomicBool = AtomicBool::new(false);
+/// The port of the boot option `debug-exit`, or 0: a panic and a test's end leave QEMU through its isa-debug-exit device.
+static DEBUG_EXIT: AtomicU16 = AtomicU16::new(0);
 
 /// The boot option `noreboot`: a panic halts instead.
 pub fn set_no_reboot(value: bool) {
     NO_REBOOT.store(value, Ordering::Relaxed);
 }
 
-/// The boot option `debug-exit`.
-pub(crate) fn set_debug_exit(value: bool) {
-    DEBUG_EXIT.store(value, Ordering::Relaxed);
+/// The boot option `debug-exit`: a port, usually 0xf4.
+pub(crate) fn set_debug_exit(port: Option<u16>) {
+    DEBUG_EXIT.store(port.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Whether runs end through QEMU's isa-debug-exit device.
-pub fn debug_exit_wanted() -> bool {
-    DEBUG_EXIT.load(Ordering::Relaxed)
+/// Ends an emulator's run with status `2 code + 1`, if that was asked for.
+fn debug_exit(code: u8) {
+    match DEBUG_EXIT.load(Ordering::Relaxed) {
+        0 => {}
+        port => pio::outb(port, code),
+    }
 }
 
-/// Ends an emulator that has an `isa-debug-exit` device at port 0xf4; elsewhere it halts this CPU for ever.
-pub fn debug_exit(code: u8) -> ! {
-    pio::outb(DEBUG_EXIT_PORT, code);
+/// The machine could not be brought up.
+pub(crate) fn failed() -> ! {
+    debug_exit(1);
+    halt()
+}
+
+/// The machine has nothing more to do: ends an emulated run, else halts. Real power-off is dom0's, which knows the values
+/// for the sleep registers from its AML interpreter.
+pub fn power_off() -> ! {
+    debug_exit(0);
     halt()
 }
 
@@ -53,9 +60,7 @@ pub fn halt() -> ! {
 
 /// What comes after a panic's message, by the boot options.
 pub(crate) fn after_panic() -> ! {
-    if debug_exit_wanted() {
-        debug_exit(PANIC_CODE)
-    }
+    debug_exit(PANIC_CODE);
     if NO_REBOOT.load(Ordering::Relaxed) {
         let _ = writeln!(PanicConsole, "Halted (noreboot).");
         halt()

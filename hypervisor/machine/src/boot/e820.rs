@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use crate::layout::PAGE_SIZE;
 
 /// Most entries of a map.
-pub const MAX_REGIONS: usize = 256;
+pub const MAX_REGIONS: usize = 128;
 
 /// What a region is good for. In the order in which overlapping entries win, the last strongest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

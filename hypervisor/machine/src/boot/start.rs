@@ -3,15 +3,17 @@
 use core::fmt::Display;
 
 use ::alloc::boxed::Box;
+use oxen_core::options::Options;
 use spin::Mutex;
 
-use super::alloc;
 use super::e820::{self, Ranges, ram_pages, remove};
+use super::handover::{self, GuestMemory};
 use super::info::BootInfo;
 use super::phys::LowMemory;
+use super::{alloc, devices};
 use crate::console::println;
-use crate::percpu::{self, PerCpu};
-use crate::{acpi, clock, console, cpu, heap, image, memory, paging, reboot, stacks};
+use crate::layout::PAGE_SIZE;
+use crate::{acpi, console, cpu, heap, image, memory, paging, percpu, reboot, smp, trap};
 
 /// What the loader said.
 static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
@@ -20,6 +22,7 @@ static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
 ///
 /// `magic` and `info` are what the loader left in EAX and EBX.
 pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
+    trap::init_early();
     console::init();
     println!("Oxen {}", env!("CARGO_PKG_VERSION"));
     {
@@ -28,11 +31,7 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
             "the boot loader's information",
             boot.read(&LowMemory, magic, info),
         );
-        reboot::set_debug_exit(
-            boot.command_line
-                .split_whitespace()
-                .any(|word| word == "debug-exit"),
-        );
+        reboot::set_debug_exit(debug_exit(&boot.command_line));
         println!(
             "loader: {}; command line: {}",
             boot.loader, boot.command_line
@@ -52,12 +51,27 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
     on_own_stack()
 }
 
-/// RAM that neither the firmware's low megabyte, the image nor a module takes.
-fn free_memory(boot: &BootInfo) -> Ranges {
-    let mut free = ram_pages(memory::map());
-    remove(&mut free, 0, 1 << 20);
+/// The port of the boot option `debug-exit`, which has to work before the options are parsed: they need the heap.
+fn debug_exit(command_line: &str) -> Option<u16> {
+    let value = command_line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("debug-exit"))?;
+    let port = value.strip_prefix('=').unwrap_or("0xf4");
+    u16::from_str_radix(port.strip_prefix("0x")?, 16).ok()
+}
+
+/// RAM but for the firmware's low megabyte and the image.
+fn usable_memory() -> Ranges {
+    let mut usable = ram_pages(memory::map());
+    remove(&mut usable, 0, 1 << 20);
     let image = image::physical_range();
-    remove(&mut free, image.start, image.end);
+    remove(&mut usable, image.start, image.end);
+    usable
+}
+
+/// The part of it that no module takes.
+fn free_memory(boot: &BootInfo) -> Ranges {
+    let mut free = usable_memory();
     for module in &boot.modules {
         remove(&mut free, module.start, module.end);
     }
@@ -72,9 +86,15 @@ fn own_tables() -> Result<(), paging::MapError> {
 
 /// Makes the boot CPU's stacks and goes on there.
 fn on_own_stack() -> ! {
-    let data: &'static PerCpu = Box::leak(Box::new(PerCpu::new(0, 0, 0)));
-    percpu::register(data);
-    or_stop("the boot CPU's stacks", stacks::make(data));
+    let cpus = acpi::info()
+        .madt
+        .as_ref()
+        .map_or(&[][..], |madt| madt.cpus.as_slice());
+    let order = smp::topology::order(cpus, smp::topology::own_apic_id(), true);
+    let Some(own) = order.first() else {
+        stop("the boot CPU", &"it has no place in the order of CPUs")
+    };
+    let data = or_stop("the boot CPU's stacks", smp::make(0, own));
     // SAFETY: the stack was mapped just now and nothing is on it; `with_heap` never returns.
     unsafe {
         core::arch::asm!(
@@ -82,7 +102,7 @@ fn on_own_stack() -> ! {
             "xor ebp, ebp",
             "call {go}",
             "ud2",
-            top = in(reg) data.stack_block() + percpu::RSP0_OFFSET - 512,
+            top = in(reg) data.stack_block() + percpu::RSP0_OFFSET - smp::FRAME_ROOM,
             go = sym with_heap,
             options(noreturn)
         )
@@ -91,31 +111,54 @@ fn on_own_stack() -> ! {
 
 /// From here on there are a heap, per-CPU data and the hypervisor's own page tables.
 extern "C" fn with_heap() -> ! {
-    let tables = acpi::info();
-    println!(
-        "ACPI: {} tables, {} CPUs",
-        tables.tables,
-        tables.madt.as_ref().map_or(0, |madt| madt.cpus.len())
-    );
-    let (reference, hz) = clock::init();
-    println!(
-        "TSC: {}.{:03} MHz by the {reference}",
-        hz / 1_000_000,
-        hz / 1000 % 1000
-    );
-    println!("wall clock: {} s since 1970", clock::boot_wallclock());
-    println!("memory: {} MiB", memory::total_ram() >> 20);
-    let free = alloc::finish();
-    memory::set_guest_ram(&free);
-    let left: u64 = free.iter().map(|(start, end)| end - start).sum();
-    println!("memory left for guests: {} KiB", left >> 10);
-    if reboot::debug_exit_wanted() {
-        reboot::debug_exit(0)
-    }
-    reboot::halt()
+    trap::init_cpu(percpu::this_cpu());
+    let boot = BOOT_INFO.lock();
+    let (options, _) = Options::parse(&boot.command_line);
+    reboot::set_debug_exit(options.debug_exit);
+    console::configure(&options.com1);
+    devices::init();
+    or_stop("the other CPUs' stacks", devices::make_cpus(&options));
+    let started = smp::start_all();
+    println!("CPUs: {} of {}", started + 1, percpu::cpu_count());
+
+    handover::start(&boot, guest_memory(&boot, &options))
 }
 
-fn or_stop<T, E: Display>(what: &str, result: Result<T, E>) -> T {
+/// Ends the boot allocator and sorts out what is left. Boxed and not inlined: the lists are long for a stack.
+#[inline(never)]
+fn guest_memory(boot: &BootInfo, options: &Options) -> Box<GuestMemory> {
+    let mut memory = Box::new(GuestMemory {
+        free: alloc::finish(),
+        modules: module_memory(boot),
+    });
+    let GuestMemory { free, modules } = &mut *memory;
+    for ranges in [&mut *free, modules] {
+        remove(ranges, options.mem.unwrap_or(u64::MAX), u64::MAX);
+        for page in &options.bad_pages {
+            if let Some(start) = page.checked_mul(PAGE_SIZE) {
+                remove(ranges, start, start.saturating_add(PAGE_SIZE));
+            }
+        }
+    }
+    let left: u64 = free.iter().map(|(start, end)| end - start).sum();
+    println!(
+        "memory: {} MiB, {} MiB of it free",
+        memory::total_ram() >> 20,
+        left >> 20
+    );
+    memory
+}
+
+/// What the modules take of the RAM that could be free.
+fn module_memory(boot: &BootInfo) -> Ranges {
+    let mut modules = usable_memory();
+    for (start, end) in &free_memory(boot) {
+        remove(&mut modules, *start, *end);
+    }
+    modules
+}
+
+pub(super) fn or_stop<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => stop(what, &error),
@@ -123,10 +166,7 @@ fn or_stop<T, E: Display>(what: &str, result: Result<T, E>) -> T {
 }
 
 /// The machine cannot be brought up.
-fn stop(what: &str, why: &dyn Display) -> ! {
+pub(super) fn stop(what: &str, why: &dyn Display) -> ! {
     println!("Oxen cannot start: {what}: {why}");
-    if reboot::debug_exit_wanted() {
-        reboot::debug_exit(1)
-    }
-    reboot::halt()
+    reboot::failed()
 }

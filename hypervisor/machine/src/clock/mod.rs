@@ -12,4 +12,4 @@ mod system;
 #[cfg(target_os = "none")]
 pub(crate) use sync::{answer, measure};
 #[cfg(target_os = "none")]
-pub use system::{Parameters, boot_wallclock, delay, init, now, parameters, tsc_at, tsc_khz};
+pub use system::{boot_wallclock, delay, init, now, time_info, tsc_at, tsc_khz};

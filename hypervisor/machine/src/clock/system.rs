@@ -3,6 +3,7 @@
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::Ordering;
 
+use oxen_abi::xen::VcpuTimeInfo;
 use spin::Once;
 
 use super::reference::Reference;
@@ -35,17 +36,6 @@ static GUESS: Clock = Clock {
 
 fn clock() -> &'static Clock {
     CLOCK.get().unwrap_or(&GUESS)
-}
-
-/// What turns this CPU's TSC into system time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parameters {
-    /// TSC of this CPU at `system_time`.
-    pub tsc_timestamp: u64,
-    /// Nanoseconds since boot.
-    pub system_time: u64,
-    /// How to scale the ticks since then.
-    pub scale: Scale,
 }
 
 fn rdtsc() -> u64 {
@@ -121,16 +111,19 @@ pub fn tsc_at(time: u64) -> u64 {
 }
 
 /// What turns this CPU's TSC into system time, for the guests that run on it.
-pub fn parameters() -> Parameters {
+pub fn time_info() -> VcpuTimeInfo {
     let clock = clock();
-    let tsc = rdtsc();
-    let synchronised = tsc.wrapping_add_signed(this_cpu().tsc_offset.load(Ordering::Relaxed));
-    Parameters {
-        tsc_timestamp: tsc,
+    let tsc_timestamp = rdtsc();
+    let synchronised =
+        tsc_timestamp.wrapping_add_signed(this_cpu().tsc_offset.load(Ordering::Relaxed));
+    VcpuTimeInfo {
+        tsc_timestamp,
         system_time: clock
             .scale
             .nanoseconds(synchronised.saturating_sub(clock.start)),
-        scale: clock.scale,
+        tsc_to_system_mul: clock.scale.mul_frac,
+        tsc_shift: clock.scale.shift,
+        ..VcpuTimeInfo::default()
     }
 }
 

@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use super::symbols;
 use crate::image;
-use crate::layout::{DIRECT_MAP_BASE, IMAGE_BASE, IMAGE_PHYS, STACK_BLOCK};
+use crate::layout::{DIRECT_MAP_BASE, IMAGE_BASE, IMAGE_PHYS};
 use crate::num::low32;
 use crate::percpu::{self, STACKS};
 
@@ -81,5 +81,3 @@ fn is_on_stack(rbp: u64) -> bool {
         }
     }
 }
-
-const _: () = assert!(STACK_BLOCK >= 16);

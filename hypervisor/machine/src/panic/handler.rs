@@ -6,7 +6,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::backtrace;
 use crate::console::PanicConsole;
-use crate::{percpu, reboot};
+use crate::trap::HostFrame;
+use crate::{nmi, percpu, reboot};
 
 /// No CPU panics.
 const NOBODY: u32 = u32::MAX;
@@ -36,7 +37,17 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     })
 }
 
-/// Prints, and reboots. A panic while printing ends at once.
+/// A trap of the hypervisor itself that nothing reckoned with. `address` is what a page fault was about.
+pub(crate) fn fatal_trap(name: &str, address: u64, frame: &HostFrame) -> ! {
+    die(|out| {
+        let _ = writeln!(out, "{name} in the hypervisor, address {address:#x}");
+        let _ = crate::trap::dump_host_frame(frame, out);
+        backtrace::print_address(out, frame.rip);
+        backtrace::print(out, frame.rbp);
+    })
+}
+
+/// Stops the other CPUs, prints, and reboots. A panic while printing ends at once.
 fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
     let cpu = percpu::try_this_cpu().map_or(0, |cpu| cpu.cpu);
     match PANICKING.compare_exchange(NOBODY, cpu, Ordering::AcqRel, Ordering::Acquire) {
@@ -46,6 +57,10 @@ fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
             let _ = writeln!(PanicConsole, "\nOxen: panic while handling a panic");
             reboot::after_panic()
         }
+    }
+    // On the boot stack there are no other CPUs and no LAPIC yet.
+    if percpu::try_this_cpu().is_some() {
+        nmi::stop_others();
     }
     // The console takes every text.
     let _ = writeln!(PanicConsole, "\n*** Oxen panics on CPU {cpu} ***");

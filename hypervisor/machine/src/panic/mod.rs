@@ -5,3 +5,6 @@ mod backtrace;
 #[cfg(target_os = "none")]
 mod handler;
 pub mod symbols;
+
+#[cfg(target_os = "none")]
+pub(crate) use handler::fatal_trap;

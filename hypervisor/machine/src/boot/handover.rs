@@ -1,0 +1,206 @@
+//! From the machine to `core`: its hypervisor, each CPU's data, and dom0's files.
+
+use ::alloc::boxed::Box;
+use ::alloc::vec::Vec;
+
+use oxen_abi::memory::E820Entry;
+use oxen_abi::start_info::{Dom0VgaConsoleInfo, XEN_VGATYPE_TEXT_MODE_3};
+use oxen_core::dom0::{self, Boot};
+use oxen_core::hypervisor::{HostInfo, Hypervisor};
+use oxen_core::{CpuId, Mfn};
+use spin::Once;
+
+use super::e820::{Kind, Ranges, Region, sanitise};
+use super::info::{BootInfo, Module};
+use crate::acpi::{self, Space};
+use crate::apic::{ioapic, route};
+use crate::layout::{PAGE_SHIFT, PAGE_SIZE};
+use crate::num::{low32, to_usize};
+use crate::percpu::{self, PerCpu, this_cpu};
+use crate::smp::{self, topology::Topology};
+use crate::trap::{self, vectors};
+use crate::x86::X86;
+use crate::{console, memory, paging, reboot};
+
+static HYPERVISOR: Once<&'static Hypervisor<X86>> = Once::new();
+
+/// `core`'s hypervisor, once there is one.
+pub(crate) fn hypervisor() -> Option<&'static Hypervisor<X86>> {
+    HYPERVISOR.get().copied()
+}
+
+/// Memory that guests may have, in bytes.
+#[derive(Debug)]
+pub(super) struct GuestMemory {
+    /// What nobody uses.
+    pub(super) free: Ranges,
+    /// What the boot loader's files take; free as soon as dom0 is built.
+    pub(super) modules: Ranges,
+}
+
+/// Starts `core` on this CPU, then on the others, and builds dom0.
+pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
+    let GuestMemory { free, modules } = &*memory;
+    memory::set_guest_ram(free);
+    let frames = |&(start, end): &(u64, u64)| (Mfn(start >> PAGE_SHIFT), Mfn(end >> PAGE_SHIFT));
+    let hv = oxen_core::start::hypervisor(
+        X86,
+        &boot.command_line,
+        host_info(free, modules),
+        free.iter().map(frames),
+        to_usize(percpu::cpu_count().into()),
+    );
+    reboot::set_no_reboot(hv.options.noreboot);
+    HYPERVISOR.call_once(|| hv);
+    let cpu = oxen_core::start::cpu(hv, CpuId(0));
+    trap::set_core_cpu(cpu);
+    smp::release();
+    listen(hv.options.com1.irq);
+
+    let files: Vec<_> = boot
+        .modules
+        .iter()
+        .filter_map(|module| file(module))
+        .collect();
+    let given = Boot {
+        modules: &files,
+        vga: vga(),
+        pm_timer: pm_timer(),
+    };
+    match dom0::build(cpu, &given) {
+        Ok(()) => {}
+        Err(error) => super::start::stop("dom0", &error),
+    }
+    drop(files);
+    memory::set_guest_ram(modules);
+    for (first, end) in modules.iter().map(frames) {
+        hv.heap.add(&hv.machine, first, end);
+    }
+    super::run::run_guests()
+}
+
+/// What a started CPU goes on to.
+pub(crate) fn run_cpu(data: &'static PerCpu) -> ! {
+    let id = u16::try_from(data.cpu).map(CpuId);
+    match (HYPERVISOR.get(), id) {
+        (Some(hv), Ok(id)) => {
+            trap::set_core_cpu(oxen_core::start::cpu(hv, id));
+            super::run::run_guests()
+        }
+        _ => reboot::halt(),
+    }
+}
+
+/// A file in memory as `core` sees it; nothing if it does not lie in RAM.
+fn file(module: &Module) -> Option<dom0::Module<'_>> {
+    let inside = |region: &Region| {
+        region.kind == Kind::Ram && region.start <= module.start && module.end <= region.end()
+    };
+    if module.start < 1 << 20 || !memory::map().iter().any(inside) {
+        return None;
+    }
+    let place = paging::direct(module.start)?;
+    // SAFETY: RAM that was kept out of the free memory and is not the hypervisor's own; it is given to `core` only after
+    // the last use of the file.
+    let bytes = unsafe { core::slice::from_raw_parts(place, to_usize(module.end - module.start)) };
+    Some(dom0::Module {
+        bytes,
+        command_line: &module.command_line,
+    })
+}
+
+/// Facts that tools and dom0 ask for.
+fn host_info(free: &Ranges, modules: &Ranges) -> HostInfo {
+    let topology = Topology::read();
+    let places = (0..percpu::cpu_count())
+        .filter_map(percpu::get)
+        .map(|data| topology.place(data.apic_id));
+    let (threads, cores) = places.fold((0, 0), |most, place| {
+        (most.0.max(place.thread), most.1.max(place.core))
+    });
+    HostInfo {
+        nodes: 1,
+        threads_per_core: threads + 1,
+        cores_per_socket: cores + 1,
+        total_frames: memory::total_ram() >> PAGE_SHIFT,
+        e820: e820(free, modules),
+        ..HostInfo::default()
+    }
+}
+
+/// The memory map for dom0, not inlined for its long lists: what the hypervisor keeps of the RAM above 1 MiB, and its interrupt controllers, are
+/// reserved.
+#[inline(never)]
+fn e820(free: &Ranges, modules: &Ranges) -> Vec<E820Entry> {
+    let mut kept = super::e820::ram_pages(memory::map());
+    super::e820::remove(&mut kept, 0, 1 << 20);
+    for (start, end) in free.iter().chain(modules) {
+        super::e820::remove(&mut kept, *start, *end);
+    }
+    let reserved = |start, size| Region {
+        start,
+        size,
+        kind: Kind::Reserved,
+    };
+    let mut regions: Vec<Region> = memory::map().to_vec();
+    regions.extend(
+        kept.iter()
+            .map(|(start, end)| reserved(*start, end - start)),
+    );
+    if let Some(madt) = &acpi::info().madt {
+        regions.push(reserved(madt.lapic_base, PAGE_SIZE));
+        regions.extend(
+            madt.io_apics
+                .iter()
+                .map(|apic| reserved(apic.address.into(), PAGE_SIZE)),
+        );
+    }
+    let entry = |region: &Region| E820Entry {
+        addr: region.start,
+        size: region.size,
+        kind: region.kind.to_e820(),
+    };
+    sanitise(&regions).iter().map(entry).collect()
+}
+
+/// The text screen that the firmware leaves.
+fn vga() -> Option<Dom0VgaConsoleInfo> {
+    if acpi::info().fadt.is_some_and(|fadt| fadt.no_vga) {
+        return None;
+    }
+    // Font height and cursor column, cursor row and rows, columns: 16 bits each.
+    let (font, column, row, rows, columns) = (16, 0, 24, 25, 80);
+    let mut u = [0; 9];
+    u[..3].copy_from_slice(&[font | column << 16, row | rows << 16, columns]);
+    Some(Dom0VgaConsoleInfo {
+        video_type: XEN_VGATYPE_TEXT_MODE_3,
+        u,
+        ..Dom0VgaConsoleInfo::default()
+    })
+}
+
+fn pm_timer() -> Option<u16> {
+    let timer = acpi::info()
+        .fadt?
+        .pm_timer
+        .filter(|register| register.space == Space::Io)?;
+    u16::try_from(low32(timer.address)).ok()
+}
+
+/// Lets the serial line interrupt the boot CPU; `irq` 0 leaves it polled.
+fn listen(irq: u8) {
+    if irq == 0 || !console::present() {
+        return;
+    }
+    let (gsi, mode) = route::isa(irq);
+    if ioapic::route(
+        gsi,
+        mode.level,
+        mode.active_low,
+        this_cpu().apic_id,
+        vectors::SERIAL,
+        false,
+    ) {
+        console::enable_receive_interrupt();
+    }
+}

@@ -1,0 +1,55 @@
+//! A CPU's first way into `core`, from where it comes back only to run guests.
+
+use core::arch::global_asm;
+
+use oxen_abi::arch_x86::CpuUserRegs;
+
+use crate::trap;
+
+global_asm!(
+    r#"
+    .section .text.oxen_run_guests, "ax", @progbits
+    .global oxen_run_guests
+    // RDI: the register frame at the top of this CPU's main stack. All that was on the stack is given up.
+oxen_run_guests:
+    mov rsp, rdi
+    xor ebp, ebp
+    sub rsp, 8
+    call {first_entry}
+    add rsp, 8
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    add rsp, 8
+    jmp oxen_guest_iret
+    .text
+    "#,
+    first_entry = sym trap::on_first_entry,
+);
+
+unsafe extern "C" {
+    fn oxen_run_guests(frame: *mut CpuUserRegs) -> !;
+}
+
+/// Runs guests on this CPU for ever, or waits for some. `core`'s data of the CPU is set.
+pub(super) fn run_guests() -> ! {
+    let frame = trap::guest_frame();
+    // SAFETY: the frame is at the top of this CPU's main stack, above everything that is on it, and holds plain integers.
+    // The code goes on below the frame; nothing of this function is used again.
+    unsafe {
+        frame.write_bytes(0, 1);
+        oxen_run_guests(frame)
+    }
+}
