@@ -11,6 +11,7 @@ use oxen_abi::arch_x86::{FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64};
 
 use super::frame::{GENERAL_BYTES, HostFrame, PUSHED_BYTES};
 use super::vectors;
+use crate::layout::STACK_BLOCK;
 use crate::percpu::{CpuHeader, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header};
 
 /// Words of [`CpuHeader::entry`].
@@ -50,7 +51,11 @@ const GATE_BYTES: usize = 16;
 /// Address of a vector's entry code.
 pub(super) fn gate(vector: u8) -> u64 {
     // SAFETY: only the address is taken, of a table with 256 rows.
-    unsafe { (&raw const oxen_gates).cast::<[u8; GATE_BYTES]>().add(usize::from(vector)) as u64 }
+    unsafe {
+        (&raw const oxen_gates)
+            .cast::<[u8; GATE_BYTES]>()
+            .add(usize::from(vector)) as u64
+    }
 }
 
 /// Addresses of the SYSCALL stubs of a stack block: 64-bit, 32-bit.
@@ -297,7 +302,10 @@ oxen_gates:
     .else
     push 0
     .endif
-    mov dword ptr [rsp + 4], vector
+    // In AT&T's syntax, for in Intel's a symbol is a memory operand.
+    .att_syntax prefix
+    movl $vector, 4(%rsp)
+    .intel_syntax noprefix
     .if vector == 1
     jmp oxen_debug
     .else
@@ -324,7 +332,7 @@ oxen_gates:
     cs = const offset_of!(HostFrame, cs),
     pushed_rsp = const offset_of!(HostFrame, rsp) - GENERAL_BYTES,
     pushed_words = const PUSHED_BYTES / 8,
-    block_mask = const -0x1_0000,
+    block_mask = const -(crate::layout::STACK_BLOCK.cast_signed()),
     main_frame = const RSP0_OFFSET - PUSHED_BYTES as u64,
     smap = sym crate::control::SMAP,
     on_syscall = sym super::dispatch::on_syscall,
@@ -333,5 +341,3 @@ oxen_gates:
     on_host_trap = sym super::host::on_host_trap,
     on_paranoid = sym super::host::on_paranoid,
 );
-
-const _: () = assert!(crate::layout::STACK_BLOCK == 0x1_0000);

@@ -46,7 +46,10 @@ const _: () = {
     assert!(offset_of!(HostFrame, rip) == offset_of!(CpuUserRegs, rip));
     assert!(offset_of!(HostFrame, cs) == offset_of!(CpuUserRegs, cs));
     assert!(offset_of!(HostFrame, rsp) == offset_of!(CpuUserRegs, rsp));
-    assert!(RSP0_OFFSET + (size_of::<CpuUserRegs>() - PUSHED_BYTES) as u64 == crate::percpu::HEADER_OFFSET);
+    assert!(
+        RSP0_OFFSET + (size_of::<CpuUserRegs>() - PUSHED_BYTES) as u64
+            == crate::percpu::HEADER_OFFSET
+    );
 };
 
 impl HostFrame {

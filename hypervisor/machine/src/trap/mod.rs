@@ -28,9 +28,12 @@ mod idt;
 mod msrs;
 pub(crate) mod vectors;
 
-pub(crate) use descriptors::{map_gdt, map_ldt_page, set_ldt};
+pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt};
+pub use dispatch::set_core_cpu;
+pub(crate) use dispatch::{core_cpu, on_first_entry};
 pub use dump::dump_host_frame;
 pub use frame::HostFrame;
+pub(crate) use frame::guest_frame;
 
 use crate::percpu::{self, PerCpu};
 
@@ -51,4 +54,14 @@ pub fn init_cpu(cpu: &'static PerCpu) {
     entry::set_targets();
     msrs::set(cpu);
     crate::fpu::init_cpu();
+}
+
+/// The word of the CPU's header that has its window's entries.
+pub(crate) const fn window_word() -> usize {
+    entry::word::WINDOW
+}
+
+/// The word of the CPU's header that has its XCR0.
+pub(crate) const fn xcr0_word() -> usize {
+    entry::word::XCR0
 }

@@ -1,0 +1,50 @@
+//! Interrupts: the local APICs, the IO-APICs, and what goes between CPUs.
+
+pub mod ioapic;
+pub mod ipi;
+pub mod lapic;
+pub(crate) mod msi;
+pub mod pic;
+pub(crate) mod route;
+pub(crate) mod timer;
+pub(crate) mod vectors;
+
+pub(crate) use lapic::eoi;
+
+use oxen_core::entry;
+use oxen_core::machine::Interrupt;
+
+use crate::trap::vectors as v;
+use crate::x86::X86;
+
+/// An interrupt on this CPU. Its own kinds are acknowledged here, a device's by `core`.
+pub(crate) fn interrupt(cpu: &oxen_core::PerCpu<X86>, vector: u8) {
+    match vector {
+        v::TIMER => {
+            eoi();
+            entry::interrupt(cpu, Interrupt::Timer);
+        }
+        v::KICK => {
+            eoi();
+            if crate::nmi::take_for_dom0() {
+                entry::nmi(cpu);
+            }
+            entry::interrupt(cpu, Interrupt::Kick);
+        }
+        v::FLUSH => {
+            eoi();
+            ipi::serve_flush(cpu);
+        }
+        v::SERIAL => {
+            eoi();
+            entry::interrupt(cpu, Interrupt::Serial);
+        }
+        v::LAPIC_ERROR => {
+            lapic::clear_errors();
+            eoi();
+        }
+        // Neither has a bit in the LAPIC's in-service register.
+        v::SPURIOUS | v::PIC_BASE..v::FIRST_DEVICE => {}
+        _ => entry::interrupt(cpu, Interrupt::Device(vector)),
+    }
+}

@@ -1,0 +1,105 @@
+//! Control registers, and which of the CPU's protections are on.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cpuid::Features;
+
+/// CR4 bits (SDM volume 3, 2.5).
+const CR4_DE: u64 = 1 << 3;
+const CR4_PAE: u64 = 1 << 5;
+const CR4_MCE: u64 = 1 << 6;
+const CR4_OSFXSR: u64 = 1 << 9;
+const CR4_OSXMMEXCPT: u64 = 1 << 10;
+const CR4_FSGSBASE: u64 = 1 << 16;
+const CR4_OSXSAVE: u64 = 1 << 18;
+const CR4_SMEP: u64 = 1 << 20;
+const CR4_SMAP: u64 = 1 << 21;
+
+/// CR0: PG, AM, WP, NE, ET, MP, PE.
+const CR0: u64 = 0x8005_0033;
+const CR0_TS: u64 = 1 << 3;
+
+/// Whether SMAP is on, and with it whether STAC and CLAC exist. The entry code reads it.
+pub(crate) static SMAP: AtomicBool = AtomicBool::new(false);
+
+/// Sets this CPU's control registers. UMIP stays off: PV kernels and old user programs read the descriptor-table
+/// registers. PGE stays off: a change of address space then forgets everything, the per-CPU windows included.
+pub(crate) fn init() {
+    let features = Features::get();
+    let mut cr4 = CR4_DE | CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    for (present, bit) in [
+        (features.fsgsbase, CR4_FSGSBASE),
+        (features.xsave, CR4_OSXSAVE),
+        (features.smep, CR4_SMEP),
+        (features.smap, CR4_SMAP),
+    ] {
+        if present {
+            cr4 |= bit;
+        }
+    }
+    // SAFETY: every bit is one the CPU has. Paging stays as it is; SMEP and SMAP hold because the hypervisor neither
+    // runs nor reads user pages outside of the guest copies, which look at `SMAP`.
+    unsafe {
+        asm!("mov cr0, {}", in(reg) CR0, options(nostack, preserves_flags));
+        asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
+    }
+    SMAP.store(features.smap, Ordering::Release);
+}
+
+/// The address of the last page fault.
+pub(crate) fn cr2() -> u64 {
+    let value: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) }
+    value
+}
+
+/// CR0, CR2, CR3 and CR4.
+pub(crate) fn control_registers() -> [u64; 4] {
+    let (cr0, cr3, cr4): (u64, u64, u64);
+    // SAFETY: reads registers.
+    unsafe {
+        asm!("mov {}, cr0", "mov {}, cr3", "mov {}, cr4", out(reg) cr0, out(reg) cr3, out(reg) cr4,
+             options(nomem, nostack, preserves_flags));
+    }
+    [cr0, cr2(), cr3, cr4]
+}
+
+/// Sets or clears CR0.TS.
+pub(crate) fn set_ts(set: bool) {
+    // SAFETY: TS only makes FPU instructions trap; the hypervisor clears it before its own.
+    unsafe {
+        if set {
+            asm!("mov cr0, {}", in(reg) CR0 | CR0_TS, options(nostack, preserves_flags));
+        } else {
+            asm!("clts", options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Forgets this CPU's translations of one address.
+pub(crate) fn invlpg(address: u64) {
+    // SAFETY: drops cached translations only. A non-canonical address is a no-op.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
+}
+
+/// Forgets this CPU's translations but for the hypervisor's global ones, which never change.
+pub(crate) fn flush_tlb() {
+    // SAFETY: loads the value that is there.
+    unsafe {
+        asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
+    }
+}
+
+/// Writes back and invalidates this CPU's caches.
+pub(crate) fn wbinvd() {
+    // SAFETY: slow, but changes nothing.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) }
+}
+
+/// Turns interrupts on until one has come. STI holds them off until HLT has begun, so that none is missed in between.
+pub(crate) fn wait_for_interrupt() {
+    // SAFETY: the handlers of interrupts in the hypervisor return here; `core` holds no lock while it waits.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) }
+}

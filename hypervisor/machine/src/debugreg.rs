@@ -1,0 +1,41 @@
+//! Debug registers. Only guests use them.
+
+use core::arch::asm;
+
+/// DR6 with nothing reported.
+const DR6_INIT: u64 = 0xffff_0ff0;
+/// DR7 with nothing enabled.
+const DR7_INIT: u64 = 0x400;
+
+/// Loads a guest's registers. Bits that the CPU would fault on are dropped; `core` has checked that no breakpoint lies in
+/// the hypervisor's range.
+pub(crate) fn load(values: &[u64; 8]) {
+    let [dr0, dr1, dr2, dr3, _, _, dr6, dr7] = *values;
+    // Lengths of eight bytes are allowed, the reserved bits and general detect (which would trap the hypervisor) not.
+    let dr7 = (dr7 & 0xffff_03ff) | DR7_INIT;
+    // SAFETY: breakpoints raise #DB, which the entry code takes on a stack of its own.
+    unsafe {
+        // Off while the addresses change.
+        asm!("mov dr7, {}", in(reg) DR7_INIT, options(nostack, preserves_flags));
+        if dr7 & 0xff != 0 {
+            asm!(
+                "mov dr0, {}", "mov dr1, {}", "mov dr2, {}", "mov dr3, {}",
+                in(reg) dr0, in(reg) dr1, in(reg) dr2, in(reg) dr3,
+                options(nostack, preserves_flags)
+            );
+            asm!("mov dr6, {}", in(reg) (dr6 & 0xe00f) | DR6_INIT, options(nostack, preserves_flags));
+            asm!("mov dr7, {}", in(reg) dr7, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Reads DR6 and resets it.
+pub(crate) fn take_dr6() -> u64 {
+    let value: u64;
+    // SAFETY: DR6 only reports.
+    unsafe {
+        asm!("mov {}, dr6", out(reg) value, options(nostack, preserves_flags));
+        asm!("mov dr6, {}", in(reg) DR6_INIT, options(nostack, preserves_flags));
+    }
+    value
+}

@@ -1,0 +1,220 @@
+//! Guests' frames and page tables, through the direct map.
+//!
+//! What keeps this safe: only frames that [`memory::is_guest_ram`] knows are touched, and no entry may lead to another
+//! kind of RAM. Guests change the same words at any time, so they are seen as atomics only.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use oxen_core::Mfn;
+use oxen_core::mm::frame::Frame;
+
+use crate::layout::{FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
+use crate::num::to_usize;
+use crate::paging::{self, Flags, entry::ADDRESS};
+use crate::{apic, hpet, memory};
+
+const WORDS: usize = to_usize(PAGE_SIZE / 8);
+
+/// The frame-table entry of a frame.
+#[inline]
+pub(crate) fn entry(mfn: Mfn) -> Option<&'static Frame> {
+    const _: () = assert!(size_of::<Frame>() as u64 == memory::FRAME_ENTRY);
+    let place = memory::frame_entry(mfn.0)?;
+    // SAFETY: the frame table has this entry for ever, zeroed at boot, which is a valid `Frame`: a struct of atomics.
+    Some(unsafe { place.cast::<Frame>().as_ref() })
+}
+
+/// The address of a guest's frame in the direct map.
+#[inline]
+fn base(mfn: Mfn) -> Option<*mut u8> {
+    memory::is_guest_ram(mfn.0)
+        .then(|| paging::direct(mfn.address()))
+        .flatten()
+}
+
+/// A guest's frame as words.
+#[inline]
+pub(crate) fn page(mfn: Mfn) -> Option<&'static [AtomicU64; WORDS]> {
+    // SAFETY: RAM that the hypervisor uses for nothing else, mapped by the direct map for ever, and page-aligned.
+    base(mfn).map(|base| unsafe { &*base.cast::<[AtomicU64; WORDS]>() })
+}
+
+/// A guest's frame as half words.
+#[inline]
+pub(crate) fn page32(mfn: Mfn) -> Option<&'static [AtomicU32; 2 * WORDS]> {
+    // SAFETY: as in `page`.
+    base(mfn).map(|base| unsafe { &*base.cast::<[AtomicU32; 2 * WORDS]>() })
+}
+
+fn page8(mfn: Mfn) -> Option<&'static [AtomicU8; 8 * WORDS]> {
+    // SAFETY: as in `page`.
+    base(mfn).map(|base| unsafe { &*base.cast::<[AtomicU8; 8 * WORDS]>() })
+}
+
+fn part(mfn: Mfn, offset: usize, length: usize) -> Option<&'static [AtomicU8]> {
+    page8(mfn)?.get(offset..offset.checked_add(length)?)
+}
+
+/// Reads bytes of a frame.
+pub(crate) fn read(mfn: Mfn, offset: usize, bytes: &mut [u8]) -> bool {
+    let Some(source) = part(mfn, offset, bytes.len()) else {
+        return false;
+    };
+    // SAFETY: both sides have this length. A guest may write meanwhile: the string copy takes each byte once, as it
+    // then is, and no reference to the guest's bytes is made.
+    unsafe { copy(bytes.as_mut_ptr(), source.as_ptr().cast(), bytes.len()) }
+    true
+}
+
+/// Writes bytes of a frame.
+pub(crate) fn write(mfn: Mfn, offset: usize, bytes: &[u8]) -> bool {
+    let Some(target) = part(mfn, offset, bytes.len()) else {
+        return false;
+    };
+    // SAFETY: as in `read`.
+    unsafe {
+        copy(
+            target.as_ptr().cast_mut().cast(),
+            bytes.as_ptr(),
+            bytes.len(),
+        )
+    }
+    true
+}
+
+/// Copies without the compiler seeing the memory.
+///
+/// # Safety
+/// Both sides are mapped for `count` bytes.
+unsafe fn copy(to: *mut u8, from: *const u8, count: usize) {
+    // SAFETY: by the caller's promise; the direction flag is clear in Rust code.
+    unsafe {
+        core::arch::asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
+                         options(nostack, preserves_flags));
+    }
+}
+
+/// Fills a frame with zeros.
+pub(crate) fn zero(mfn: Mfn) {
+    if let Some(base) = base(mfn) {
+        // SAFETY: a guest's frame, as in `page`.
+        unsafe {
+            core::arch::asm!("rep stosq", inout("rcx") WORDS => _, inout("rdi") base => _, in("rax") 0u64,
+                             options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Copies a frame.
+pub(crate) fn copy_page(to: Mfn, from: Mfn) {
+    if let (Some(to), Some(from)) = (base(to), base(from)) {
+        // SAFETY: guests' frames, as in `page`.
+        unsafe {
+            core::arch::asm!("rep movsq", inout("rcx") WORDS => _, inout("rdi") to => _, inout("rsi") from => _,
+                             options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Lets `fill` work on frames that nobody owns as plain bytes. They are no guests' RAM as long as it does, so that no
+/// other access reaches them.
+pub(crate) fn with_unowned(first: Mfn, count: u64, fill: &mut dyn FnMut(&mut [u8])) -> bool {
+    let Some(end) = first
+        .0
+        .checked_add(count)
+        .filter(|end| *end <= memory::max_frame())
+    else {
+        return false;
+    };
+    let taken = (first.0..end)
+        .take_while(|mfn| {
+            entry(Mfn(*mfn)).is_some_and(|frame| frame.count().count() == 0)
+                && memory::claim_frame(*mfn)
+        })
+        .count() as u64;
+    let base = if taken == count {
+        paging::direct(first.address())
+    } else {
+        None
+    };
+    if let Some(base) = base {
+        // SAFETY: RAM, mapped by the direct map in one piece. This call has claimed every frame of it, so nothing else
+        // makes a reference into it; nobody owns it, so nobody has kept one.
+        fill(unsafe { core::slice::from_raw_parts_mut(base, to_usize(count * PAGE_SIZE)) });
+    }
+    (first.0..first.0 + taken).for_each(memory::release_frame);
+    base.is_some()
+}
+
+/// Whether a present entry may lead to a frame: a guest's RAM, the read-only M2P, or a device that is nobody's own.
+fn may_map(value: u64) -> bool {
+    if value & Flags::PRESENT.bits() == 0 {
+        return true;
+    }
+    let mfn = (value & ADDRESS) >> PAGE_SHIFT;
+    memory::is_guest_ram(mfn)
+        || is_mappable_io(Mfn(mfn))
+        || (value & Flags::WRITE.bits() == 0 && memory::is_m2p(mfn))
+}
+
+/// The entry that may be written with `value`.
+fn writable_entry(table: Mfn, index: usize, level: u8, value: u64) -> Option<&'static AtomicU64> {
+    if level == 4 && (FIRST_SLOT..=LAST_SLOT).contains(&index) {
+        return None;
+    }
+    let slot = page(table)?.get(index)?;
+    may_map(value).then_some(slot)
+}
+
+/// Writes a page-table entry.
+pub(crate) fn install(table: Mfn, index: usize, level: u8, value: u64) -> bool {
+    match writable_entry(table, index, level, value) {
+        Some(slot) => {
+            slot.store(value, Ordering::Release);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Exchanges a page-table entry if it is `old`. A refused value leaves it alone and returns what is there.
+pub(crate) fn exchange(table: Mfn, index: usize, level: u8, old: u64, new: u64) -> Result<(), u64> {
+    match writable_entry(table, index, level, new) {
+        Some(slot) => slot
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ()),
+        None => Err(page(table)
+            .and_then(|page| page.get(index))
+            .map_or(0, |slot| slot.load(Ordering::Acquire))),
+    }
+}
+
+/// Puts the hypervisor's slots into a guest's L4.
+pub(crate) fn fill_hypervisor_slots(l4: Mfn) {
+    let Some(page) = page(l4) else { return };
+    for (slot, entry) in page.iter().skip(FIRST_SLOT).zip(paging::l4_entries()) {
+        slot.store(entry, Ordering::Release);
+    }
+}
+
+/// Loads CR3; `None` is the hypervisor's own table.
+pub(crate) fn load_cr3(l4: Option<Mfn>) {
+    let root = match l4 {
+        Some(mfn) if memory::is_guest_ram(mfn.0) => mfn.address(),
+        _ => paging::own_l4(),
+    };
+    // SAFETY: the hypervisor's part is the same in all L4 tables: `core` loads frames that it has validated as such,
+    // which includes `fill_hypervisor_slots`.
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
+}
+
+/// Whether a frame is device memory that dom0 may map.
+pub(crate) fn is_mappable_io(mfn: Mfn) -> bool {
+    const LAPIC: u64 = 0xfee00;
+    let start = mfn.0 << PAGE_SHIFT;
+    mfn.0 < 1 << 40
+        && mfn.0 != LAPIC
+        && !memory::overlaps_ram(start, start + PAGE_SIZE)
+        && !apic::ioapic::owns_frame(mfn.0)
+        && !hpet::owns_frame(mfn.0)
+}
