@@ -191,14 +191,13 @@ impl Logic {
     }
 }
 
-/// Nodes that are there from the start, as clients expect them.
-const BASE: [(&str, &str); 6] = [
+/// Nodes that are there from the start: xenstored's own, and what Xen's `xen-init-dom0` writes, which finds dom0's id
+/// and leaves the rest as it is. The first CPU pool always exists and has this name in libxl.
+const BASE: [(&str, &str); 4] = [
     ("/tool/xenstored", ""),
     ("/local/domain/0/domid", "0"),
     ("/local/domain/0/name", "Domain-0"),
-    ("/vm", ""),
-    ("/libxl", ""),
-    ("/local/domain", ""),
+    ("/local/pool/0/name", "Pool-0"),
 ];
 
 /// What a request is answered with when there is nothing to say.

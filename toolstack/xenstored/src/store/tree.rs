@@ -15,11 +15,9 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// A tree of one node, the root, which is dom0's and which all may read.
+    /// A tree of one node, the root, which is dom0's and closed to others.
     pub(crate) fn new() -> Self {
-        let mut permissions = Permissions::private(0);
-        permissions.owner.access = xenstore::Access::Read;
-        let root = Node::new(Arc::new(permissions), 0);
+        let root = Node::new(Arc::new(Permissions::private(0)), 0);
         Self {
             root: Arc::new(root),
             owned: Arc::new(BTreeMap::from([(0, 1)])),
