@@ -159,12 +159,18 @@ pub fn announce<M: Machine>(hv: &'static Hypervisor<M>) {
 
 /// Asks for [`announce`] to be called soon.
 fn want_announce<M: Machine>(hv: &Hypervisor<M>) {
-    hv.cpu(CpuId(0)).pending.fetch_or(Pending::NEWS.bits(), Ordering::AcqRel);
+    hv.cpu(CpuId(0))
+        .pending
+        .fetch_or(Pending::NEWS.bits(), Ordering::AcqRel);
 }
 
 /// Prints through the hypervisor; the macros lead here.
 pub fn emit<M: Machine>(hv: &Hypervisor<M>, message: Message<'_>) {
-    let Message { source, level, text } = message;
+    let Message {
+        source,
+        level,
+        text,
+    } = message;
     match (source, level) {
         (_, None) => hv.console.always(&hv.machine, text),
         (None, Some(level)) => hv.console.log(&hv.machine, level, text),

@@ -9,8 +9,14 @@ use crate::options::Serial;
 /// Ports of devices that the hypervisor keeps, first and last: both interrupt controllers and
 /// their edge/level registers, the interval timer, its gate and the speaker, and the access to
 /// PCI configuration space (which is carried out for dom0 with a look at what it does).
-const KEPT: [(u64, u64); 6] =
-    [(0x20, 0x21), (0xa0, 0xa1), (0x4d0, 0x4d1), (0x40, 0x43), (0x61, 0x61), (0xcf8, 0xcff)];
+const KEPT: [(u64, u64); 6] = [
+    (0x20, 0x21),
+    (0xa0, 0xa1),
+    (0x4d0, 0x4d1),
+    (0x40, 0x43),
+    (0x61, 0x61),
+    (0xcf8, 0xcff),
+];
 
 /// Allows dom0 its ports, device memory and interrupts. Which device memory is the hypervisor's
 /// own the machine knows ([`Machine::is_mappable_io`]).
@@ -21,14 +27,19 @@ pub(super) fn allow<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, boot: &B
         permissions.ports.remove(first, last);
     }
     if let Some(port) = boot.pm_timer {
-        permissions.ports.remove(u64::from(port), u64::from(port) + 3);
+        permissions
+            .ports
+            .remove(u64::from(port), u64::from(port) + 3);
     }
     let console = hv.options.console;
-    for (used, Serial { io_base, .. }) in
-        [(console.com1, hv.options.com1), (console.com2, hv.options.com2)]
-    {
+    for (used, Serial { io_base, .. }) in [
+        (console.com1, hv.options.com1),
+        (console.com2, hv.options.com2),
+    ] {
         if used.is_some() {
-            permissions.ports.remove(u64::from(io_base), u64::from(io_base) + 7);
+            permissions
+                .ports
+                .remove(u64::from(io_base), u64::from(io_base) + 7);
         }
     }
     permissions.iomem.insert(0, (1 << 40) - 1);

@@ -10,12 +10,13 @@ use oxen_abi::arch_x86::{
 use oxen_abi::xen::{MAX_GUEST_CMDLINE, XEN_LEGACY_MAX_VCPUS};
 
 use super::elf::Kernel;
+use super::error::{BuildError, Why};
 use super::extents::Extents;
 use super::files::{Files, Module};
 use super::load::{Image, LoadError};
 use super::plan::{Extent, Plan, PlanError};
 use super::write::Memory;
-use super::{Boot, BuildError, access};
+use super::{Boot, access};
 use crate::domain::{self, Domain, Limits};
 use crate::hypervisor::Hypervisor;
 use crate::machine::{CpuMask, Machine};
@@ -37,10 +38,18 @@ const EVENT_PORTS: u32 = (1 << 17) - 1;
 
 /// Builds dom0 and lets it run. The files may be overwritten once this has returned.
 pub fn build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), BuildError> {
+    try_build(cpu, boot).map_err(BuildError::from)
+}
+
+fn try_build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), Why> {
     let hv = cpu.hv;
-    let files = Files::tell_apart(boot.modules).ok_or(BuildError::NoKernel)?;
+    let files = Files::tell_apart(boot.modules).ok_or(Why::NoKernel)?;
     if files.others > 0 {
-        crate::log_warning!(hv, "{} more modules were loaded and are ignored", files.others);
+        crate::log_warning!(
+            hv,
+            "{} more modules were loaded and are ignored",
+            files.others
+        );
     }
     let module = files.initrd.map_or(&[][..], |initrd| initrd.bytes);
     let available = hv.heap.free_frames().saturating_sub(KEPT);
@@ -75,22 +84,29 @@ fn load<M: Machine>(
     kernel: Module<'_>,
     module: u64,
     available: u64,
-) -> Result<Loaded, BuildError> {
+) -> Result<Loaded, Why> {
     let image = Image::new(kernel.bytes).map_err(LoadError::Image)?;
     let mut room = image.room().saturating_add(BESIDE);
     loop {
         let (first, order) = take_block(hv, room)?;
         let frames = 1u64 << order;
         let mut outcome = Err(LoadError::Room(room));
-        hv.machine.with_unowned_frames(first, frames, &mut |memory| outcome = image.load(memory));
+        hv.machine
+            .with_unowned_frames(first, frames, &mut |memory| outcome = image.load(memory));
         room = match outcome {
             Ok(kernel) => match plan(hv, &kernel, module, available) {
                 Ok(plan) if plan.mapped <= frames => {
                     let format = image.format().name();
-                    return Ok(Loaded { kernel, plan, first, order, format });
+                    return Ok(Loaded {
+                        kernel,
+                        plan,
+                        first,
+                        order,
+                        format,
+                    });
                 }
                 Ok(plan) => usize::try_from(plan.mapped << PAGE_SHIFT).unwrap_or(usize::MAX),
-                Err(error) => return Err(BuildError::Plan(error)),
+                Err(error) => return Err(Why::Plan(error)),
             },
             Err(LoadError::Room(needed)) if needed > room => needed,
             Err(error) => return Err(error.into()),
@@ -100,12 +116,12 @@ fn load<M: Machine>(
 }
 
 /// Takes a block of at least `room` bytes from the heap.
-fn take_block<M: Machine>(hv: &Hypervisor<M>, room: usize) -> Result<(Mfn, u8), BuildError> {
+fn take_block<M: Machine>(hv: &Hypervisor<M>, room: usize) -> Result<(Mfn, u8), Why> {
     let frames = (room as u64).div_ceil(PAGE_SIZE);
     (0..=MAX_ORDER)
         .find(|order| 1u64 << order >= frames)
         .and_then(|order| Some((hv.heap.alloc(&hv.machine, order, 64)?, order)))
-        .ok_or(BuildError::NoBlock(room))
+        .ok_or(Why::NoBlock(room))
 }
 
 /// Lays dom0 out in as much memory as the options say, or in what it needs if that is more.
@@ -138,7 +154,10 @@ fn plan<M: Machine>(
 fn describe<M: Machine>(hv: &Hypervisor<M>, loaded: &Loaded, module: usize) {
     let Loaded { kernel, plan, .. } = loaded;
     let address = |extent: Extent| (plan.address(extent.first), plan.address(extent.end()));
-    let start = kernel.segments.first().map_or(0, |segment| segment.place as u64);
+    let start = kernel
+        .segments
+        .first()
+        .map_or(0, |segment| segment.place as u64);
     crate::log_always!(
         hv,
         "Dom0 kernel: {} {}, {}, {:#x}-{:#x}, entry {:#x}",
@@ -173,10 +192,19 @@ fn create<M: Machine>(
     cpu: &PerCpu<M>,
     loaded: &Loaded,
     available: u64,
-) -> Result<Arc<Domain<M>>, BuildError> {
-    let limits = Limits { max_event_port: EVENT_PORTS, ..Limits::default() };
-    let domain = domain::create(cpu, DomId::DOM0, true, &limits).map_err(BuildError::Create)?;
-    let max = cpu.hv.options.dom0_mem.max_frames(available, loaded.plan.frames);
+) -> Result<Arc<Domain<M>>, Why> {
+    let vcpus = u32::try_from(vcpu_count(cpu.hv)).unwrap_or(1);
+    let limits = Limits {
+        max_event_port: EVENT_PORTS,
+        max_vcpus: vcpus,
+        ..Limits::default()
+    };
+    let domain = domain::create(cpu, DomId::DOM0, true, &limits).map_err(Why::Create)?;
+    let max = cpu
+        .hv
+        .options
+        .dom0_mem
+        .max_frames(available, loaded.plan.frames);
     domain.memory.max.store(max, Ordering::Release);
     cpu.hv.dom0.call_once(|| Arc::clone(&domain));
     Ok(domain)
@@ -187,7 +215,7 @@ fn give_frames<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     loaded: &Loaded,
-) -> Result<Extents, BuildError> {
+) -> Result<Extents, Why> {
     let hv = cpu.hv;
     let wanted = loaded.plan.frames;
     let block = 1u64 << loaded.order;
@@ -196,7 +224,7 @@ fn give_frames<M: Machine>(
         hv.heap.free(&hv.machine, loaded.first.offset(frame), 0);
     }
     if !adopt_frames(hv, domain, loaded.first, kept) {
-        return Err(BuildError::NoMemory("dom0's kernel"));
+        return Err(Why::NoMemory("dom0's kernel"));
     }
     let mut extents = Extents::default();
     extents.push(loaded.first, kept);
@@ -209,7 +237,7 @@ fn give_frames<M: Machine>(
         match alloc_frames(cpu, domain, order, 64, Purpose::Built) {
             Some(first) => extents.push(first, 1 << order),
             None if order > 0 => order -= 1,
-            None => return Err(BuildError::NoMemory("dom0's memory")),
+            None => return Err(Why::NoMemory("dom0's memory")),
         }
     }
     Ok(extents)
@@ -223,18 +251,28 @@ fn fill<M: Machine>(
     frames: &Extents,
     files: &Files<'_>,
     boot: &Boot<'_>,
-) -> Result<(), BuildError> {
+) -> Result<(), Why> {
     let Loaded { kernel, plan, .. } = loaded;
-    let memory = Memory { machine: &hv.machine, frames };
+    let memory = Memory {
+        machine: &hv.machine,
+        frames,
+    };
     let loaded_pages = (kernel.end as u64).div_ceil(PAGE_SIZE);
-    memory.clear(Extent { first: loaded_pages, count: plan.mapped - loaded_pages });
+    memory.clear(Extent {
+        first: loaded_pages,
+        count: plan.mapped - loaded_pages,
+    });
     memory.p2m(plan.p2m);
     let module = files.initrd.map_or(&[][..], |initrd| initrd.bytes);
     if let Some(extent) = plan.module {
         memory.module(extent, module);
     }
     memory.tables(plan);
-    let shared = *domain.memory.shared_info.get().ok_or(BuildError::NoMemory("shared_info"))?;
+    let shared = *domain
+        .memory
+        .shared_info
+        .get()
+        .ok_or(Why::NoMemory("shared_info"))?;
     let by_pfn = kernel.notes.module_by_pfn;
     let command_line = command_line(hv, files.kernel.command_line);
     memory.start_info(plan, shared, module.len(), by_pfn, &command_line, boot.vga);
@@ -268,7 +306,10 @@ fn command_line<M: Machine>(hv: &Hypervisor<M>, own: &str) -> String {
         line.push_str(&hv.options.dom0_extra);
     }
     if line.len() >= MAX_GUEST_CMDLINE {
-        crate::log_warning!(hv, "dom0's command line is cut off at {MAX_GUEST_CMDLINE} bytes");
+        crate::log_warning!(
+            hv,
+            "dom0's command line is cut off at {MAX_GUEST_CMDLINE} bytes"
+        );
     }
     line
 }
@@ -279,22 +320,25 @@ fn start_vcpus<M: Machine>(
     domain: &Arc<Domain<M>>,
     loaded: &Loaded,
     frames: &Extents,
-) -> Result<(), BuildError> {
+) -> Result<(), Why> {
     let hv = cpu.hv;
-    let cpus = hv.machine.cpus().iter().count();
-    let count = hv.options.dom0_max_vcpus.count(cpus);
-    domain::add_vcpus(hv, domain, count).map_err(BuildError::Create)?;
+    let count = vcpu_count(hv);
+    domain::add_vcpus(hv, domain, count).map_err(Why::Create)?;
     if hv.options.dom0_vcpus_pin {
         pin_vcpus(hv, domain);
     }
     let Loaded { kernel, plan, .. } = loaded;
-    let l4 = frames.get(plan.tables.first).ok_or(BuildError::NoMemory("page tables"))?;
+    let l4 = frames
+        .get(plan.tables.first)
+        .ok_or(Why::NoMemory("page tables"))?;
     if !get_page(&hv.machine, l4, domain.id) {
-        return Err(BuildError::NoMemory("page tables"));
+        return Err(Why::NoMemory("page tables"));
     }
     finish(|| types::pin(cpu, domain, l4, 4))?;
 
-    let vcpu = domain.vcpu(crate::VcpuId(0)).ok_or(BuildError::NoMemory("vCPUs"))?;
+    let vcpu = domain
+        .vcpu(crate::VcpuId(0))
+        .ok_or(Why::NoMemory("vCPUs"))?;
     let stack = plan.address(plan.stack + 1);
     let mut context = alloc::boxed::Box::<VcpuGuestContext>::default();
     context.flags = VGCF_IN_KERNEL | VGCF_ONLINE;
@@ -310,19 +354,27 @@ fn start_vcpus<M: Machine>(
     context.kernel_sp = stack;
     context.ctrlreg[3] = l4.address();
     finish(|| crate::vcpu::context::apply(cpu, domain, &vcpu, &context))?;
-    vcpu.paused.fetch_and(!Paused::DOWN.bits(), Ordering::SeqCst);
+    vcpu.paused
+        .fetch_and(!Paused::DOWN.bits(), Ordering::SeqCst);
+    let cpus = hv.machine.cpus().iter().count();
     crate::log_always!(hv, "Dom0 has {count} vCPUs on {cpus} CPUs");
     Ok(())
 }
 
+fn vcpu_count<M: Machine>(hv: &Hypervisor<M>) -> usize {
+    hv.options
+        .dom0_max_vcpus
+        .count(hv.machine.cpus().iter().count())
+}
+
 /// Work on page tables that stops when something is pending is simply done again: nothing else
 /// runs yet.
-fn finish(mut work: impl FnMut() -> Result<(), MmError>) -> Result<(), BuildError> {
+fn finish(mut work: impl FnMut() -> Result<(), MmError>) -> Result<(), Why> {
     loop {
         match work() {
             Ok(()) => return Ok(()),
             Err(MmError::Restart) => {}
-            Err(MmError::Errno(errno)) => return Err(BuildError::Tables(errno)),
+            Err(MmError::Errno(errno)) => return Err(Why::Tables(errno)),
         }
     }
 }

@@ -15,35 +15,35 @@ use crate::types::PAGE_SIZE;
 /// A piece of the kernel. Offsets are in bytes; `place` counts from the virtual base, which is
 /// pseudo-physical address 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Where it starts in the file.
-    pub file: usize,
+    pub(crate) file: usize,
     /// How much of it is in the file.
-    pub file_size: usize,
+    pub(crate) file_size: usize,
     /// Where it goes.
-    pub place: usize,
+    pub(crate) place: usize,
     /// How long it is there; what is not in the file is zero.
-    pub size: usize,
+    pub(crate) size: usize,
 }
 
 /// What the ELF file says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// Its pieces, in ascending order of place.
-    pub segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
     /// Virtual address of its entry.
-    pub entry: u64,
+    pub(crate) entry: u64,
     /// Virtual address of place 0.
-    pub base: u64,
+    pub(crate) base: u64,
     /// Its notes.
-    pub notes: Notes,
+    pub(crate) notes: Notes,
     /// First byte after the last segment, as a place.
-    pub end: usize,
+    pub(crate) end: usize,
 }
 
 /// Why an ELF file cannot be dom0's kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ElfError {
+pub(crate) enum ElfError {
     /// It is not well-formed.
     Malformed,
     /// It is not a 64-bit x86 file.
@@ -80,10 +80,13 @@ impl fmt::Display for ElfError {
 const LIMIT: u64 = 1 << 32;
 
 /// Reads an ELF file's headers and notes.
-pub fn parse(file: &[u8]) -> Result<Kernel, ElfError> {
+pub(crate) fn parse(file: &[u8]) -> Result<Kernel, ElfError> {
     let elf = ElfBytes::<LittleEndian>::minimal_parse(file).map_err(|_| {
         match headers_end(file).filter(|end| *end > file.len() as u64) {
-            Some(wanted) => ElfError::Truncated { wanted, found: file.len() },
+            Some(wanted) => ElfError::Truncated {
+                wanted,
+                found: file.len(),
+            },
             None => ElfError::Malformed,
         }
     })?;
@@ -94,7 +97,10 @@ pub fn parse(file: &[u8]) -> Result<Kernel, ElfError> {
     for header in headers.iter().filter(|h| h.p_type == PT_LOAD) {
         let wanted = header.p_offset.saturating_add(header.p_filesz);
         if wanted > file.len() as u64 {
-            return Err(ElfError::Truncated { wanted, found: file.len() });
+            return Err(ElfError::Truncated {
+                wanted,
+                found: file.len(),
+            });
         }
     }
     let notes = notes(&elf)?;
@@ -102,9 +108,17 @@ pub fn parse(file: &[u8]) -> Result<Kernel, ElfError> {
 
     let paddr_offset = notes.paddr_offset.unwrap_or(0);
     let mut segments = Vec::new();
-    for header in headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0) {
-        let place = header.p_paddr.checked_sub(paddr_offset).ok_or(ElfError::Layout)?;
-        if place.checked_add(header.p_memsz).is_none_or(|end| end > LIMIT)
+    for header in headers
+        .iter()
+        .filter(|h| h.p_type == PT_LOAD && h.p_memsz > 0)
+    {
+        let place = header
+            .p_paddr
+            .checked_sub(paddr_offset)
+            .ok_or(ElfError::Layout)?;
+        if place
+            .checked_add(header.p_memsz)
+            .is_none_or(|end| end > LIMIT)
             || header.p_filesz > header.p_memsz
         {
             return Err(ElfError::Layout);
@@ -122,13 +136,22 @@ pub fn parse(file: &[u8]) -> Result<Kernel, ElfError> {
     if !segments.windows(2).all(apart) {
         return Err(ElfError::Layout);
     }
-    let end = segments.last().map(|s| s.place + s.size).ok_or(ElfError::Layout)?;
+    let end = segments
+        .last()
+        .map(|s| s.place + s.size)
+        .ok_or(ElfError::Layout)?;
     let base = notes.virt_base.unwrap_or(0);
-    if base % PAGE_SIZE != 0 || base.checked_add(end as u64 - 1).is_none() {
+    if !base.is_multiple_of(PAGE_SIZE) || base.checked_add(end as u64 - 1).is_none() {
         return Err(ElfError::Layout);
     }
     let entry = notes.entry.unwrap_or(elf.ehdr.e_entry);
-    Ok(Kernel { segments, entry, base, notes, end })
+    Ok(Kernel {
+        segments,
+        entry,
+        base,
+        notes,
+        end,
+    })
 }
 
 /// Collects the notes named `Xen`, from note segments or, failing that, note sections.
@@ -136,11 +159,16 @@ fn notes(elf: &ElfBytes<'_, LittleEndian>) -> Result<Notes, ElfError> {
     let mut notes = Notes::default();
     let segments = elf.segments().into_iter().flat_map(|table| table.iter());
     for header in segments.filter(|header| header.p_type == PT_NOTE) {
-        let found = elf.segment_data_as_notes(&header).map_err(|_| ElfError::Malformed)?;
+        let found = elf
+            .segment_data_as_notes(&header)
+            .map_err(|_| ElfError::Malformed)?;
         found.for_each(|note| take(&mut notes, &note));
     }
     if !notes.found {
-        let sections = elf.section_headers().into_iter().flat_map(|table| table.iter());
+        let sections = elf
+            .section_headers()
+            .into_iter()
+            .flat_map(|table| table.iter());
         for header in sections.filter(|header| header.sh_type == SHT_NOTE) {
             if let Ok(found) = elf.section_data_as_notes(&header) {
                 found.for_each(|note| take(&mut notes, &note));
@@ -164,7 +192,9 @@ fn take(notes: &mut Notes, note: &Note<'_>) {
 fn headers_end(file: &[u8]) -> Option<u64> {
     let offset = u64::from_le_bytes(*file.get(0x28..)?.first_chunk::<8>()?);
     let [size, count] = [0x3a, 0x3c].map(|at| {
-        file.get(at..).and_then(|rest| rest.first_chunk::<2>().copied()).map(u16::from_le_bytes)
+        file.get(at..)
+            .and_then(|rest| rest.first_chunk::<2>().copied())
+            .map(u16::from_le_bytes)
     });
     offset.checked_add(u64::from(size?) * u64::from(count?))
 }
@@ -216,7 +246,10 @@ pub(crate) mod tests {
 
     pub(crate) const NOTES: [(u32, &[u8]); 3] = [
         (XEN_ELFNOTE_XEN_VERSION, b"xen-3.0\0"),
-        (XEN_ELFNOTE_VIRT_BASE, &0xffff_ffff_8000_0000u64.to_le_bytes()),
+        (
+            XEN_ELFNOTE_VIRT_BASE,
+            &0xffff_ffff_8000_0000u64.to_le_bytes(),
+        ),
         (XEN_ELFNOTE_ENTRY, &0xffff_ffff_8010_0010u64.to_le_bytes()),
     ];
 
@@ -227,16 +260,27 @@ pub(crate) mod tests {
         assert_eq!(kernel.base, 0xffff_ffff_8000_0000);
         assert_eq!(kernel.entry, 0xffff_ffff_8010_0010);
         assert_eq!(kernel.end, 0x10_0000 + 4096 + 4);
-        let [segment] = kernel.segments[..] else { panic!("{:?}", kernel.segments) };
-        assert_eq!(&file[segment.file..segment.file + segment.file_size], b"code");
+        let [segment] = kernel.segments[..] else {
+            panic!("{:?}", kernel.segments)
+        };
+        assert_eq!(
+            &file[segment.file..segment.file + segment.file_size],
+            b"code"
+        );
     }
 
     #[test]
     fn says_what_is_wrong() {
         let file = kernel(b"code", &NOTES);
-        assert!(matches!(parse(&file[..file.len() - 1]), Err(ElfError::Truncated { .. })));
+        assert!(matches!(
+            parse(&file[..file.len() - 1]),
+            Err(ElfError::Truncated { .. })
+        ));
         assert_eq!(parse(&file[..20]), Err(ElfError::Malformed));
-        assert_eq!(parse(&kernel(b"code", &[])), Err(ElfError::Notes(NoteError::NoNotes)));
+        assert_eq!(
+            parse(&kernel(b"code", &[])),
+            Err(ElfError::Notes(NoteError::NoNotes))
+        );
         let mut arm = file;
         arm[18] = 183;
         assert_eq!(parse(&arm), Err(ElfError::WrongMachine));

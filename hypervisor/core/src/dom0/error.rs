@@ -9,7 +9,23 @@ use super::plan::PlanError;
 
 /// Why dom0 was not built. Nothing runs without it, so this ends the boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BuildError {
+pub struct BuildError(pub(super) Why);
+
+impl From<Why> for BuildError {
+    fn from(why: Why) -> Self {
+        Self(why)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The reasons.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Why {
     /// The boot loader loaded no file.
     NoKernel,
     /// The kernel cannot be loaded.
@@ -26,13 +42,13 @@ pub enum BuildError {
     Tables(Errno),
 }
 
-impl From<LoadError> for BuildError {
+impl From<LoadError> for Why {
     fn from(error: LoadError) -> Self {
         Self::Kernel(error)
     }
 }
 
-impl fmt::Display for BuildError {
+impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKernel => f.write_str(
@@ -51,7 +67,10 @@ impl fmt::Display for BuildError {
                 available / 256
             ),
             Self::Plan(PlanError::Address(address)) => {
-                write!(f, "the dom0 kernel asks for the impossible address {address:#x}")
+                write!(
+                    f,
+                    "the dom0 kernel asks for the impossible address {address:#x}"
+                )
             }
             Self::NoMemory(what) => write!(f, "memory ran out while {what} was made"),
             Self::Create(errno) => write!(f, "the domain was not created: {errno}"),

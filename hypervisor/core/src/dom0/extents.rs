@@ -6,7 +6,7 @@ use crate::types::Mfn;
 
 /// Machine frames in pseudo-physical order, as runs of frames in a row.
 #[derive(Clone, Default, Debug)]
-pub struct Extents {
+pub(crate) struct Extents {
     /// First pseudo-physical frame, first machine frame, count; in ascending order, no gaps.
     runs: Vec<(u64, Mfn, u64)>,
     total: u64,
@@ -14,7 +14,7 @@ pub struct Extents {
 
 impl Extents {
     /// Adds machine frames at the end.
-    pub fn push(&mut self, first: Mfn, count: u64) {
+    pub(crate) fn push(&mut self, first: Mfn, count: u64) {
         match self.runs.last_mut() {
             Some((_, start, length)) if start.0 + *length == first.0 => *length += count,
             _ if count > 0 => self.runs.push((self.total, first, count)),
@@ -24,20 +24,25 @@ impl Extents {
     }
 
     /// How many frames there are.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// The machine frame of a pseudo-physical one.
-    pub fn get(&self, frame: u64) -> Option<Mfn> {
-        let run = self.runs.partition_point(|(first, _, _)| *first <= frame).checked_sub(1)?;
+    pub(crate) fn get(&self, frame: u64) -> Option<Mfn> {
+        let run = self
+            .runs
+            .partition_point(|(first, _, _)| *first <= frame)
+            .checked_sub(1)?;
         let (first, start, count) = self.runs.get(run)?;
         (frame - first < *count).then(|| start.offset(frame - first))
     }
 
     /// All machine frames, in pseudo-physical order.
-    pub fn iter(&self) -> impl Iterator<Item = Mfn> + '_ {
-        self.runs.iter().flat_map(|(_, start, count)| (0..*count).map(|n| start.offset(n)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Mfn> + '_ {
+        self.runs
+            .iter()
+            .flat_map(|(_, start, count)| (0..*count).map(|n| start.offset(n)))
     }
 }
 

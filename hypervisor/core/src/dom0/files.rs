@@ -25,11 +25,21 @@ impl<'a> Files<'a> {
     /// without any file; without a kernel the first file is taken for it, so that what is wrong
     /// with it can be said.
     pub(super) fn tell_apart(modules: &[Module<'a>]) -> Option<Self> {
-        let place = modules.iter().position(|m| Image::new(m.bytes).is_ok()).unwrap_or(0);
+        let place = modules
+            .iter()
+            .position(|m| Image::new(m.bytes).is_ok())
+            .unwrap_or(0);
         let kernel = *modules.get(place)?;
-        let mut rest =
-            modules.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, module)| *module);
-        Some(Self { kernel, initrd: rest.next(), others: rest.count() })
+        let mut rest = modules
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != place)
+            .map(|(_, module)| *module);
+        Some(Self {
+            kernel,
+            initrd: rest.next(),
+            others: rest.count(),
+        })
     }
 }
 
@@ -39,14 +49,23 @@ mod tests {
 
     #[test]
     fn order_does_not_matter() {
-        let kernel = Module { bytes: b"\x7fELF...", command_line: "quiet" };
-        let initrd = Module { bytes: b"070701", command_line: "" };
+        let kernel = Module {
+            bytes: b"\x7fELF...",
+            command_line: "quiet",
+        };
+        let initrd = Module {
+            bytes: b"070701",
+            command_line: "",
+        };
         for modules in [[kernel, initrd], [initrd, kernel]] {
             let files = Files::tell_apart(&modules).unwrap();
             assert_eq!(files.kernel.command_line, "quiet");
             assert_eq!(files.initrd.unwrap().bytes, initrd.bytes);
         }
         assert!(Files::tell_apart(&[]).is_none());
-        assert_eq!(Files::tell_apart(&[initrd]).unwrap().kernel.bytes, initrd.bytes);
+        assert_eq!(
+            Files::tell_apart(&[initrd]).unwrap().kernel.bytes,
+            initrd.bytes
+        );
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 
 /// What the kernel's file is.
 #[derive(Clone, Copy, Debug)]
-pub enum Image<'a> {
+pub(crate) enum Image<'a> {
     /// An ELF file.
     Elf(&'a [u8]),
     /// A compressed one in a bzImage.
@@ -15,7 +15,7 @@ pub enum Image<'a> {
 
 /// Why a kernel was not loaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// It is no kernel's file.
     Image(ImageError),
     /// Its payload cannot be decoded.
@@ -53,7 +53,7 @@ const DECODE_AT: usize = 14 << 20;
 
 impl<'a> Image<'a> {
     /// Tells what a file is.
-    pub fn new(file: &'a [u8]) -> Result<Self, ImageError> {
+    pub(crate) fn new(file: &'a [u8]) -> Result<Self, ImageError> {
         if file.starts_with(b"\x7fELF") {
             return Ok(Self::Elf(file));
         }
@@ -61,7 +61,7 @@ impl<'a> Image<'a> {
     }
 
     /// The format's name.
-    pub fn format(&self) -> Format {
+    pub(crate) fn format(&self) -> Format {
         match self {
             Self::Elf(_) => Format::Elf,
             Self::Compressed(image) => image.format,
@@ -69,7 +69,7 @@ impl<'a> Image<'a> {
     }
 
     /// How much memory to try to load it to.
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         match self {
             Self::Elf(file) => elf::parse(file).map_or(file.len(), |kernel| kernel.end),
             Self::Compressed(image) => image.size.saturating_add(DECODE_AT),
@@ -78,7 +78,7 @@ impl<'a> Image<'a> {
 
     /// Loads it: place 0 is the start of `memory`. What no segment covers is zero afterwards,
     /// up to the kernel's end; behind it `memory` holds anything.
-    pub fn load(&self, memory: &mut [u8]) -> Result<Kernel, LoadError> {
+    pub(crate) fn load(&self, memory: &mut [u8]) -> Result<Kernel, LoadError> {
         match self {
             Self::Elf(file) => load_elf(file, memory),
             Self::Compressed(image) => load_compressed(image, memory),
@@ -88,10 +88,16 @@ impl<'a> Image<'a> {
 
 fn load_elf(file: &[u8], memory: &mut [u8]) -> Result<Kernel, LoadError> {
     let kernel = elf::parse(file).map_err(LoadError::Elf)?;
-    let memory = memory.get_mut(..kernel.end).ok_or(LoadError::Room(kernel.end))?;
+    let memory = memory
+        .get_mut(..kernel.end)
+        .ok_or(LoadError::Room(kernel.end))?;
     for segment in &kernel.segments {
-        let from = file.get(segment.file..).and_then(|rest| rest.get(..segment.file_size));
-        let to = memory.get_mut(segment.place..).and_then(|rest| rest.get_mut(..segment.file_size));
+        let from = file
+            .get(segment.file..)
+            .and_then(|rest| rest.get(..segment.file_size));
+        let to = memory
+            .get_mut(segment.place..)
+            .and_then(|rest| rest.get_mut(..segment.file_size));
         if let (Some(from), Some(to)) = (from, to) {
             to.copy_from_slice(from);
         }
@@ -102,16 +108,26 @@ fn load_elf(file: &[u8], memory: &mut [u8]) -> Result<Kernel, LoadError> {
 
 fn load_compressed(image: &BzImage<'_>, memory: &mut [u8]) -> Result<Kernel, LoadError> {
     let room = image.size.saturating_add(DECODE_AT);
-    let area = memory.get_mut(DECODE_AT..room).ok_or(LoadError::Room(room))?;
+    let area = memory
+        .get_mut(DECODE_AT..room)
+        .ok_or(LoadError::Room(room))?;
     let found = payload::decode(image.format, image.payload, area).map_err(LoadError::Payload)?;
     if found != image.size {
-        return Err(LoadError::Length { wanted: image.size, found });
+        return Err(LoadError::Length {
+            wanted: image.size,
+            found,
+        });
     }
     let kernel = elf::parse(area).map_err(LoadError::Elf)?;
 
     // The file must begin where no segment has to move up, so that moving them down one after
     // the other never overwrites what is still to be moved.
-    let begin = kernel.segments.iter().map(|s| s.place.saturating_sub(s.file)).max().unwrap_or(0);
+    let begin = kernel
+        .segments
+        .iter()
+        .map(|s| s.place.saturating_sub(s.file))
+        .max()
+        .unwrap_or(0);
     let ascending = |pair: &[_]| matches!(pair, [a, b] if file_end(a) <= b.file);
     if !kernel.segments.windows(2).all(ascending) {
         return Err(LoadError::Elf(ElfError::Layout));
@@ -162,7 +178,11 @@ mod tests {
     fn check(memory: &[u8], kernel: &Kernel, code: &[u8]) {
         assert!(memory[..0x10_0000].iter().all(|byte| *byte == 0));
         assert_eq!(&memory[0x10_0000..0x10_0000 + code.len()], code);
-        assert!(memory[0x10_0000 + code.len()..kernel.end].iter().all(|byte| *byte == 0));
+        assert!(
+            memory[0x10_0000 + code.len()..kernel.end]
+                .iter()
+                .all(|byte| *byte == 0)
+        );
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -176,7 +196,9 @@ mod tests {
 
     #[test]
     fn loads_elf_and_bzimage_alike() {
-        let code: Vec<u8> = (0..50_000u32).map(|n| (n * 7 % 251).to_le_bytes()[0]).collect();
+        let code: Vec<u8> = (0..50_000u32)
+            .map(|n| (n * 7 % 251).to_le_bytes()[0])
+            .collect();
         let file = kernel(&code, &NOTES);
         let mut memory = vec![0xaa; 32 << 20];
         let loaded = Image::new(&file).unwrap().load(&mut memory).unwrap();
@@ -193,7 +215,10 @@ mod tests {
         let file = kernel(b"code", &NOTES);
         let mut small = vec![0; 4096];
         let needed = 0x10_0000 + 4096 + 4;
-        assert_eq!(load_elf(&file, &mut small).unwrap_err(), LoadError::Room(needed));
+        assert_eq!(
+            load_elf(&file, &mut small).unwrap_err(),
+            LoadError::Room(needed)
+        );
         let mut zipped = gzip(&file);
         zipped[30] ^= 0x55;
         let mut memory = vec![0; 32 << 20];

@@ -7,40 +7,40 @@ use oxen_abi::elfnote::*;
 
 /// What a kernel's notes say. Addresses are virtual; `None` = no such note.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Notes {
+pub(crate) struct Notes {
     /// Whether there was any note at all.
-    pub found: bool,
+    pub(crate) found: bool,
     /// Entry point.
-    pub entry: Option<u64>,
+    pub(crate) entry: Option<u64>,
     /// Page to fill with hypercall stubs.
-    pub hypercall_page: Option<u64>,
+    pub(crate) hypercall_page: Option<u64>,
     /// Address of pseudo-physical address 0.
-    pub virt_base: Option<u64>,
+    pub(crate) virt_base: Option<u64>,
     /// What is subtracted from ELF's physical addresses.
-    pub paddr_offset: Option<u64>,
+    pub(crate) paddr_offset: Option<u64>,
     /// Where the P2M list is wanted.
-    pub init_p2m: Option<u64>,
+    pub(crate) init_p2m: Option<u64>,
     /// The module may lie outside the initial mapping.
-    pub module_by_pfn: bool,
+    pub(crate) module_by_pfn: bool,
     /// Lowest address that the hypervisor may use.
-    pub hv_start_low: Option<u64>,
+    pub(crate) hv_start_low: Option<u64>,
     /// Feature bits that the kernel knows.
-    pub supported_features: Option<u32>,
+    pub(crate) supported_features: Option<u32>,
     /// Feature names, those it cannot do without with `!` in front.
-    pub features: String,
+    pub(crate) features: String,
     /// Name of the guest.
-    pub guest_os: String,
+    pub(crate) guest_os: String,
     /// Version of the guest.
-    pub guest_version: String,
+    pub(crate) guest_version: String,
     /// Version of the interface: `xen-3.0`.
-    pub xen_version: String,
+    pub(crate) xen_version: String,
     /// Loader: `generic`.
-    pub loader: String,
+    pub(crate) loader: String,
 }
 
 /// A note that makes the kernel unusable.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NoteError {
+pub(crate) enum NoteError {
     /// There are no notes: it is no kernel for this interface.
     NoNotes,
     /// It wants another version of the interface.
@@ -60,15 +60,18 @@ impl fmt::Display for NoteError {
                 "it has no Xen notes, so it is no kernel for PV (Linux needs CONFIG_XEN_PV)",
             ),
             Self::Version(version) => {
-                write!(f, "it is made for the interface {version:?}, not for \"xen-3.0\"")
+                write!(
+                    f,
+                    "it is made for the interface {version:?}, not for \"xen-3.0\""
+                )
             }
             Self::Loader(loader) => {
                 write!(f, "it wants the loader {loader:?}, not \"generic\"")
             }
-            Self::Needs(feature) => write!(f, "it needs the feature {feature:?}, which is not there"),
-            Self::NotDom0 => {
-                f.write_str("it cannot be dom0 (Linux needs CONFIG_XEN_DOM0)")
+            Self::Needs(feature) => {
+                write!(f, "it needs the feature {feature:?}, which is not there")
             }
+            Self::NotDom0 => f.write_str("it cannot be dom0 (Linux needs CONFIG_XEN_DOM0)"),
         }
     }
 }
@@ -81,7 +84,7 @@ const PRESENT: [&str; 3] = ["writable_page_tables", "pae_pgdir_above_4gb", "dom0
 
 impl Notes {
     /// Takes one note over. Notes of other kinds are left alone.
-    pub fn take(&mut self, kind: u32, value: &[u8]) {
+    pub(crate) fn take(&mut self, kind: u32, value: &[u8]) {
         self.found = true;
         match kind {
             XEN_ELFNOTE_ENTRY => self.entry = number(value),
@@ -104,7 +107,7 @@ impl Notes {
     }
 
     /// Checks that a kernel with these notes can be dom0.
-    pub fn check(&self) -> Result<(), NoteError> {
+    pub(crate) fn check(&self) -> Result<(), NoteError> {
         if !self.found {
             return Err(NoteError::NoNotes);
         }
@@ -114,7 +117,10 @@ impl Notes {
         if !self.loader.is_empty() && self.loader != "generic" {
             return Err(NoteError::Loader(self.loader.clone()));
         }
-        let needed = self.features.split('|').filter_map(|name| name.strip_prefix('!'));
+        let needed = self
+            .features
+            .split('|')
+            .filter_map(|name| name.strip_prefix('!'));
         for name in needed {
             if !PRESENT.contains(&name) {
                 return Err(NoteError::Needs(name.into()));
@@ -137,8 +143,18 @@ fn number(value: &[u8]) -> Option<u64> {
 
 /// A text, up to its zero byte; what is not printable ASCII is replaced, for it goes to the log.
 fn text(value: &[u8]) -> String {
-    let printable = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '?' };
-    value.iter().take_while(|byte| **byte != 0).map(printable).collect()
+    let printable = |byte: &u8| {
+        if matches!(byte, b' '..=b'~') {
+            char::from(*byte)
+        } else {
+            '?'
+        }
+    };
+    value
+        .iter()
+        .take_while(|byte| **byte != 0)
+        .map(printable)
+        .collect()
 }
 
 #[cfg(test)]
@@ -151,7 +167,10 @@ mod tests {
         assert_eq!(notes.check(), Err(NoteError::NoNotes));
         notes.take(XEN_ELFNOTE_XEN_VERSION, b"xen-3.0\0");
         notes.take(XEN_ELFNOTE_LOADER, b"generic\0");
-        notes.take(XEN_ELFNOTE_FEATURES, b"!writable_page_tables|pae_pgdir_above_4gb");
+        notes.take(
+            XEN_ELFNOTE_FEATURES,
+            b"!writable_page_tables|pae_pgdir_above_4gb",
+        );
         notes.take(XEN_ELFNOTE_SUPPORTED_FEATURES, &0x8801u32.to_le_bytes());
         notes.take(XEN_ELFNOTE_INIT_P2M, &0x80_0000_0000u64.to_le_bytes());
         notes.take(XEN_ELFNOTE_MOD_START_PFN, &1u32.to_le_bytes());
@@ -162,11 +181,17 @@ mod tests {
 
     #[test]
     fn unusable_kernels_are_refused() {
-        let mut notes = Notes { found: true, ..Notes::default() };
+        let mut notes = Notes {
+            found: true,
+            ..Notes::default()
+        };
         notes.supported_features = Some(1);
         assert_eq!(notes.check(), Err(NoteError::NotDom0));
         notes.features = "!auto_translated_physmap".into();
-        assert_eq!(notes.check(), Err(NoteError::Needs("auto_translated_physmap".into())));
+        assert_eq!(
+            notes.check(),
+            Err(NoteError::Needs("auto_translated_physmap".into()))
+        );
         notes.loader = "special".into();
         assert_eq!(notes.check(), Err(NoteError::Loader("special".into())));
     }

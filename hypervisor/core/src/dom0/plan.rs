@@ -12,53 +12,53 @@ use crate::types::{PAGE_SHIFT, PAGE_SIZE};
 /// The layout. Places are page numbers from the start of the initial mapping, which are dom0's
 /// pseudo-physical frame numbers as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Virtual address of frame 0.
-    pub base: u64,
+    pub(crate) base: u64,
     /// Frames dom0 starts with.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// First frame of the module, and how many; within the initial mapping or not.
-    pub module: Option<Extent>,
+    pub(crate) module: Option<Extent>,
     /// The P2M list.
-    pub p2m: Extent,
+    pub(crate) p2m: Extent,
     /// Where the P2M list is mapped.
-    pub p2m_address: u64,
+    pub(crate) p2m_address: u64,
     /// Page tables that map the P2M list, when it lies outside the initial mapping.
-    pub p2m_tables: Option<Extent>,
+    pub(crate) p2m_tables: Option<Extent>,
     /// The page of `start_info`.
-    pub start_info: u64,
+    pub(crate) start_info: u64,
     /// Page tables of the initial mapping; the first one is the L4.
-    pub tables: Extent,
+    pub(crate) tables: Extent,
     /// The boot stack's page.
-    pub stack: u64,
+    pub(crate) stack: u64,
     /// Frames of the initial mapping, padding included.
-    pub mapped: u64,
+    pub(crate) mapped: u64,
 }
 
 /// Some frames in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// The first one.
-    pub first: u64,
+    pub(crate) first: u64,
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 impl Extent {
     /// The first frame behind it.
-    pub const fn end(self) -> u64 {
+    pub(crate) const fn end(self) -> u64 {
         self.first + self.count
     }
 
     /// Whether it has this frame.
-    pub const fn contains(self, frame: u64) -> bool {
+    pub(crate) const fn contains(self, frame: u64) -> bool {
         self.first <= frame && frame < self.end()
     }
 }
 
 /// Why there is no layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// dom0 has less memory than the layout takes (both in frames).
     Memory {
         /// What it takes.
@@ -78,7 +78,7 @@ const ELBOW_ROOM: u64 = 1024;
 
 impl Plan {
     /// Lays out a kernel with a module of `module` bytes in `frames` frames.
-    pub fn new(kernel: &Kernel, module: u64, frames: u64) -> Result<Self, PlanError> {
+    pub(crate) fn new(kernel: &Kernel, module: u64, frames: u64) -> Result<Self, PlanError> {
         let pages = |bytes: u64| bytes.div_ceil(PAGE_SIZE);
         let base = kernel.base;
         if is_hypervisors(base) {
@@ -101,7 +101,10 @@ impl Plan {
         // Behind the initial mapping.
         let mut outside = mapped;
         let mut place = |count: u64| {
-            let extent = Extent { first: outside, count };
+            let extent = Extent {
+                first: outside,
+                count,
+            };
             outside += count;
             extent
         };
@@ -119,7 +122,10 @@ impl Plan {
             }
         };
         if outside + ELBOW_ROOM > frames {
-            return Err(PlanError::Memory { needed: outside + ELBOW_ROOM, available: frames });
+            return Err(PlanError::Memory {
+                needed: outside + ELBOW_ROOM,
+                available: frames,
+            });
         }
         Ok(Self {
             base,
@@ -136,26 +142,39 @@ impl Plan {
     }
 
     /// The virtual address of a page of the initial mapping.
-    pub const fn address(&self, page: u64) -> u64 {
+    pub(crate) const fn address(&self, page: u64) -> u64 {
         self.base + (page << PAGE_SHIFT)
     }
 
     /// The initial mapping.
-    pub fn initial(&self) -> Region {
-        Region::new(self.base, self.address(self.mapped), 0, self.tables.first + 1)
+    pub(crate) fn initial(&self) -> Region {
+        Region::new(
+            self.base,
+            self.address(self.mapped),
+            0,
+            self.tables.first + 1,
+        )
     }
 
     /// The mapping of the P2M list outside the initial one.
-    pub fn p2m_region(&self) -> Option<Region> {
+    pub(crate) fn p2m_region(&self) -> Option<Region> {
         let tables = self.p2m_tables?;
         let end = self.p2m_address + (self.p2m.count << PAGE_SHIFT);
-        Some(Region::new(self.p2m_address, end, self.p2m.first, tables.first))
+        Some(Region::new(
+            self.p2m_address,
+            end,
+            self.p2m.first,
+            tables.first,
+        ))
     }
 
     /// The frames of `start_info`'s `nr_p2m_frames`: list and tables, when outside.
-    pub fn p2m_extent(&self) -> Option<Extent> {
+    pub(crate) fn p2m_extent(&self) -> Option<Extent> {
         let tables = self.p2m_tables?;
-        Some(Extent { first: tables.first, count: tables.count + self.p2m.count })
+        Some(Extent {
+            first: tables.first,
+            count: tables.count + self.p2m.count,
+        })
     }
 }
 
@@ -184,10 +203,16 @@ fn is_hypervisors(address: u64) -> bool {
 
 fn check_p2m_address(address: u64, pages: u64, base: u64) -> Result<(), PlanError> {
     let wrong = PlanError::Address(address);
-    let last = address.checked_add((pages << PAGE_SHIFT) - 1).ok_or(wrong)?;
+    let last = address
+        .checked_add((pages << PAGE_SHIFT) - 1)
+        .ok_or(wrong)?;
     let slot = |address: u64| (address >> 39) & 511;
     let shared = slot(address) <= slot(base) && slot(base) <= slot(last);
-    if address % PAGE_SIZE != 0 || is_hypervisors(address) || is_hypervisors(last) || shared {
+    if !address.is_multiple_of(PAGE_SIZE)
+        || is_hypervisors(address)
+        || is_hypervisors(last)
+        || shared
+    {
         return Err(wrong);
     }
     Ok(())
@@ -204,7 +229,11 @@ mod tests {
             segments: Vec::new(),
             entry: 0,
             base: 0xffff_ffff_8000_0000,
-            notes: Notes { init_p2m, module_by_pfn, ..Notes::default() },
+            notes: Notes {
+                init_p2m,
+                module_by_pfn,
+                ..Notes::default()
+            },
             end: 0x4a0_0000,
         }
     }
@@ -225,10 +254,22 @@ mod tests {
         assert_eq!(plan.start_info, 0x4a00);
         // 40 MiB and some: one L3, one L2, and an L1 for each 2 MiB.
         assert_eq!(plan.tables.count, 3 + plan.mapped / 512);
-        assert_eq!(plan.module, Some(Extent { first: plan.mapped, count: 17 << 8 }));
+        assert_eq!(
+            plan.module,
+            Some(Extent {
+                first: plan.mapped,
+                count: 17 << 8
+            })
+        );
         // The list has 256 pages: one table of each level.
         assert_eq!(plan.p2m.count, 256);
-        assert_eq!(plan.p2m_tables, Some(Extent { first: plan.mapped + (17 << 8), count: 3 }));
+        assert_eq!(
+            plan.p2m_tables,
+            Some(Extent {
+                first: plan.mapped + (17 << 8),
+                count: 3
+            })
+        );
         assert_eq!(plan.p2m_extent().unwrap().count, 259);
         assert_eq!(plan.p2m_address, 0x80_0000_0000);
     }
@@ -237,8 +278,20 @@ mod tests {
     fn an_old_kernel_has_it_all_inside() {
         let plan = Plan::new(&linux(None, false), 5000, 512 << 8).unwrap();
         check(&plan);
-        assert_eq!(plan.module, Some(Extent { first: 0x4a00, count: 2 }));
-        assert_eq!(plan.p2m, Extent { first: 0x4a02, count: 256 });
+        assert_eq!(
+            plan.module,
+            Some(Extent {
+                first: 0x4a00,
+                count: 2
+            })
+        );
+        assert_eq!(
+            plan.p2m,
+            Extent {
+                first: 0x4a02,
+                count: 256
+            }
+        );
         assert_eq!(plan.start_info, 0x4b02);
         assert_eq!(plan.p2m_extent(), None);
         assert_eq!(plan.p2m_address, plan.address(0x4a02));
@@ -247,9 +300,19 @@ mod tests {
     #[test]
     fn bad_wishes_are_refused() {
         let too_small = Plan::new(&linux(None, false), 0, 64 << 8);
-        assert!(matches!(too_small, Err(PlanError::Memory { available: 0x4000, .. })));
-        for address in [0xffff_8000_0000_0000, 0xffff_ffff_0000_0000, 0x1234_5678, u64::MAX - 4095]
-        {
+        assert!(matches!(
+            too_small,
+            Err(PlanError::Memory {
+                available: 0x4000,
+                ..
+            })
+        ));
+        for address in [
+            0xffff_8000_0000_0000,
+            0xffff_ffff_0000_0000,
+            0x1234_5678,
+            u64::MAX - 4095,
+        ] {
             let plan = Plan::new(&linux(Some(address), true), 0, 512 << 8);
             assert_eq!(plan, Err(PlanError::Address(address)));
         }

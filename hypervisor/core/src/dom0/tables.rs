@@ -16,7 +16,7 @@ const PAGE_FLAGS: u64 = PTE_PRESENT | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
 
 /// A contiguous mapping and where its tables are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Region {
+pub(crate) struct Region {
     /// First virtual address, translated bits only.
     start: u64,
     /// Last virtual address.
@@ -29,13 +29,13 @@ pub struct Region {
 
 /// One table of a region.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     /// 1 to 3.
-    pub level: u8,
+    pub(crate) level: u8,
     /// Which one of that level, from 0.
     index: u64,
     /// The pseudo-physical frame it lies in.
-    pub frame: u64,
+    pub(crate) frame: u64,
 }
 
 /// Bits that a table of this level translates, and those below.
@@ -45,9 +45,14 @@ const fn span(level: u8) -> u32 {
 
 impl Region {
     /// The pages from `start` up to `end` (which may be 0 for the end of the address space).
-    pub const fn new(start: u64, end: u64, first_frame: u64, first_table: u64) -> Self {
+    pub(crate) const fn new(start: u64, end: u64, first_frame: u64, first_table: u64) -> Self {
         let (start, last) = (start & TRANSLATED, end.wrapping_sub(1) & TRANSLATED);
-        Self { start, last, first_frame, first_table }
+        Self {
+            start,
+            last,
+            first_frame,
+            first_table,
+        }
     }
 
     /// How many tables of a level it takes.
@@ -56,7 +61,7 @@ impl Region {
     }
 
     /// How many tables it takes, without the L4.
-    pub const fn tables(&self) -> u64 {
+    pub(crate) const fn tables(&self) -> u64 {
         self.count(1) + self.count(2) + self.count(3)
     }
 
@@ -71,7 +76,7 @@ impl Region {
     }
 
     /// All its tables.
-    pub fn each(&self) -> impl Iterator<Item = Table> + '_ {
+    pub(crate) fn each(&self) -> impl Iterator<Item = Table> + '_ {
         [3u8, 2, 1].into_iter().flat_map(move |level| {
             (0..self.count(level)).map(move |index| Table {
                 level,
@@ -82,17 +87,23 @@ impl Region {
     }
 
     /// Its entries of the L4: slot and value.
-    pub fn l4_entries(&self, frame: impl Fn(u64) -> Mfn) -> impl Iterator<Item = (usize, u64)> {
+    pub(crate) fn l4_entries(
+        &self,
+        frame: impl Fn(u64) -> Mfn,
+    ) -> impl Iterator<Item = (usize, u64)> {
         let first = self.start >> span(3);
         (0..self.count(3)).map(move |index| {
             let slot = ((first + index) & 511) as usize;
-            (slot, frame(self.table_frame(3, index)).address() | TABLE_FLAGS)
+            (
+                slot,
+                frame(self.table_frame(3, index)).address() | TABLE_FLAGS,
+            )
         })
     }
 
     /// The contents of a table. `frame` gives the machine frame of a pseudo-physical one, and
     /// `read_only` says which of them may not be mapped writable (the tables themselves).
-    pub fn entries(
+    pub(crate) fn entries(
         &self,
         table: Table,
         frame: impl Fn(u64) -> Mfn,
@@ -139,7 +150,10 @@ mod tests {
                 return None;
             }
         }
-        Some((((entry & PTE_ADDR_MASK) >> PAGE_SHIFT) - 1000, entry & PTE_RW != 0))
+        Some((
+            ((entry & PTE_ADDR_MASK) >> PAGE_SHIFT) - 1000,
+            entry & PTE_RW != 0,
+        ))
     }
 
     proptest! {

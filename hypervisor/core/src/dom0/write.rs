@@ -9,7 +9,10 @@ use super::extents::Extents;
 use super::plan::{Extent, Plan};
 use super::tables::Region;
 use crate::machine::Machine;
-use crate::types::{Mfn, PAGE_SIZE};
+use crate::types::Mfn;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
 
 /// A domain's memory, by pseudo-physical frame.
 pub(super) struct Memory<'a, M: Machine> {
@@ -59,8 +62,8 @@ impl<M: Machine> Memory<'_, M> {
 
     /// Copies the module; the rest of its last frame is zero.
     pub(super) fn module(&self, extent: Extent, bytes: &[u8]) {
-        for (frame, piece) in (extent.first..extent.end()).zip(bytes.chunks(PAGE_SIZE as usize)) {
-            if piece.len() < PAGE_SIZE as usize {
+        for (frame, piece) in (extent.first..extent.end()).zip(bytes.chunks(PAGE)) {
+            if piece.len() < PAGE {
                 self.machine.zero_page(self.mfn(frame));
             }
             self.write(frame, piece);
@@ -127,7 +130,8 @@ impl<M: Machine> Memory<'_, M> {
         if let Some(vga) = vga {
             let (offset, size) = (size_of::<StartInfo>(), size_of::<Dom0VgaConsoleInfo>());
             info.console_mfn = offset as u64 | (size as u64) << 32;
-            self.machine.write_frame(self.mfn(plan.start_info), offset, vga.as_bytes());
+            self.machine
+                .write_frame(self.mfn(plan.start_info), offset, vga.as_bytes());
         }
         self.write(plan.start_info, info.as_bytes());
     }

@@ -42,7 +42,11 @@ impl Dom0Mem {
     pub fn frames(&self, available: u64, needed: u64) -> u64 {
         let resolve = |amount: Amount| {
             let frames = amount.bytes >> PAGE_SHIFT;
-            if amount.negative { available.saturating_sub(frames) } else { frames }
+            if amount.negative {
+                available.saturating_sub(frames)
+            } else {
+                frames
+            }
         };
         let reserve = (available / 16).min(RESERVE_LIMIT);
         let mut frames = self.size.map_or(available - reserve, resolve);
@@ -58,10 +62,14 @@ impl Dom0Mem {
     /// The most frames that dom0 may have later on, given what it starts with.
     pub fn max_frames(&self, available: u64, start: u64) -> u64 {
         match self.max {
-            Some(Amount { bytes, negative: false }) => (bytes >> PAGE_SHIFT).max(start),
-            Some(Amount { bytes, negative: true }) => {
-                available.saturating_sub(bytes >> PAGE_SHIFT).max(start)
-            }
+            Some(Amount {
+                bytes,
+                negative: false,
+            }) => (bytes >> PAGE_SHIFT).max(start),
+            Some(Amount {
+                bytes,
+                negative: true,
+            }) => available.saturating_sub(bytes >> PAGE_SHIFT).max(start),
             // Without a maximum dom0 may have the whole machine.
             None => u64::from(u32::MAX),
         }
@@ -82,7 +90,10 @@ pub(super) const VCPUS_EXPECTED: &str = "<number>, <min>-<max>, <min>- or -<max>
 
 impl Default for Dom0Vcpus {
     fn default() -> Self {
-        Self { min: 1, max: u32::MAX }
+        Self {
+            min: 1,
+            max: u32::MAX,
+        }
     }
 }
 
@@ -107,7 +118,9 @@ impl Dom0Vcpus {
     /// The number for a host of `cpus` CPUs: one a CPU within the bounds. More than there are
     /// CPUs only if that was asked for.
     pub fn count(&self, cpus: usize) -> usize {
-        let wanted = u32::try_from(cpus).unwrap_or(u32::MAX).clamp(self.min, self.max);
+        let wanted = u32::try_from(cpus)
+            .unwrap_or(u32::MAX)
+            .clamp(self.min, self.max);
         (wanted as usize).clamp(1, MAX_VCPUS)
     }
 }
@@ -139,7 +152,10 @@ mod tests {
 
     #[test]
     fn the_kernel_gets_what_it_needs() {
-        assert_eq!(Dom0Mem::parse("1M").unwrap().frames(2048 * MIB, 100 * MIB), 100 * MIB);
+        assert_eq!(
+            Dom0Mem::parse("1M").unwrap().frames(2048 * MIB, 100 * MIB),
+            100 * MIB
+        );
         assert_eq!(Dom0Mem::default().frames(50 * MIB, 100 * MIB), 50 * MIB);
     }
 

@@ -34,7 +34,8 @@ pub enum Fate {
 }
 
 /// What [`Levels::parse`] takes, for messages.
-pub(super) const EXPECTED: &str = "<level>[/<rate-limited level>], each none, error, warning, info, debug or all";
+pub(super) const EXPECTED: &str =
+    "<level>[/<rate-limited level>], each none, error, warning, info, debug or all";
 
 impl Levels {
     /// Parses `<level>[/<level>]`.
@@ -43,7 +44,10 @@ impl Levels {
             Some((always, limited)) => (level(always)?, level(limited)?),
             None => (level(value)?, level(value)?),
         };
-        Some(Self { always, limited: always.max(limited) })
+        Some(Self {
+            always,
+            limited: always.max(limited),
+        })
     }
 
     /// What becomes of a message of this level.
@@ -59,7 +63,10 @@ impl Levels {
     }
 }
 
-#[allow(clippy::option_option, reason = "outer: was it a level at all; inner: `none`")]
+#[allow(
+    clippy::option_option,
+    reason = "outer: was it a level at all; inner: `none`"
+)]
 fn level(text: &str) -> Option<Option<Level>> {
     Some(match text {
         "none" => None,

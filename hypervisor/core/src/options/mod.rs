@@ -103,8 +103,14 @@ impl Default for Options {
             console_to_ring: false,
             conring_size: 64 << 10,
             switch: Switch::default(),
-            log: Levels { always: Some(Level::Warning), limited: Some(Level::Warning) },
-            guest_log: Levels { always: None, limited: Some(Level::Warning) },
+            log: Levels {
+                always: Some(Level::Warning),
+                limited: Some(Level::Warning),
+            },
+            guest_log: Levels {
+                always: None,
+                limited: Some(Level::Warning),
+            },
             nmi: Nmi::Fatal,
             mem: None,
             bad_pages: Vec::new(),
@@ -147,7 +153,12 @@ impl Options {
         let Some((name, action)) = found else {
             return Some(Warning::Unknown { word: word.into() });
         };
-        let wrong = |expected| Some(Warning::Value { word: word.into(), expected });
+        let wrong = |expected| {
+            Some(Warning::Value {
+                word: word.into(),
+                expected,
+            })
+        };
         match action {
             Action::Value(set, expected) => match set(self, value.unwrap_or("")) {
                 Some(()) => None,

@@ -65,11 +65,16 @@ impl Serial {
             };
             new.baud = match baud {
                 "auto" => None,
-                _ => Some(number(baud).and_then(|b| u32::try_from(b).ok()).filter(|b| *b > 0)?),
+                _ => Some(
+                    number(baud)
+                        .and_then(|b| u32::try_from(b).ok())
+                        .filter(|b| *b > 0)?,
+                ),
             };
             if let Some(clock) = clock {
-                new.clock =
-                    number(clock).and_then(|c| u32::try_from(c).ok()).filter(|c| *c >= 16)?;
+                new.clock = number(clock)
+                    .and_then(|c| u32::try_from(c).ok())
+                    .filter(|c| *c >= 16)?;
             }
         }
         if let Some(format) = parts.next().filter(|p| !p.is_empty()) {
@@ -77,18 +82,22 @@ impl Serial {
         }
         if let Some(base) = parts.next().filter(|p| !p.is_empty()) {
             // The last of the eight registers must have a port number too.
-            new.io_base = number(base).and_then(|b| u16::try_from(b).ok()).filter(|b| {
-                (1..=0xfff8).contains(b)
-            })?;
+            new.io_base = number(base)
+                .and_then(|b| u16::try_from(b).ok())
+                .filter(|b| (1..=0xfff8).contains(b))?;
         }
         if let Some(irq) = parts.next().filter(|p| !p.is_empty()) {
-            new.irq = number(irq).and_then(|i| u8::try_from(i).ok()).filter(|i| *i < 16)?;
+            new.irq = number(irq)
+                .and_then(|i| u8::try_from(i).ok())
+                .filter(|i| *i < 16)?;
         }
         parts.next().is_none().then_some(new)
     }
 
     fn set_format(&mut self, format: &str) -> Option<()> {
-        let &[data, parity, stop] = format.as_bytes() else { return None };
+        let &[data, parity, stop] = format.as_bytes() else {
+            return None;
+        };
         self.data_bits = match data {
             b'5'..=b'8' => data - b'0',
             _ => return None,
@@ -118,22 +127,54 @@ mod tests {
     #[test]
     fn whole_form_of_the_manual() {
         let serial = COM1.parse("9600,8n1,0x408,5").unwrap();
-        let wanted = Serial { baud: Some(9600), io_base: 0x408, irq: 5, ..COM1 };
+        let wanted = Serial {
+            baud: Some(9600),
+            io_base: 0x408,
+            irq: 5,
+            ..COM1
+        };
         assert_eq!(serial, wanted);
     }
 
     #[test]
     fn prefixes_keep_the_rest() {
-        assert_eq!(COM1.parse("38400"), Some(Serial { baud: Some(38400), ..COM1 }));
+        assert_eq!(
+            COM1.parse("38400"),
+            Some(Serial {
+                baud: Some(38400),
+                ..COM1
+            })
+        );
         assert_eq!(COM1.parse("auto"), Some(Serial { baud: None, ..COM1 }));
-        let odd = Serial { baud: Some(9600), data_bits: 7, parity: Parity::Odd, stop_bits: 2, ..COM1 };
+        let odd = Serial {
+            baud: Some(9600),
+            data_bits: 7,
+            parity: Parity::Odd,
+            stop_bits: 2,
+            ..COM1
+        };
         assert_eq!(COM1.parse("9600,7o2"), Some(odd));
-        assert_eq!(COM1.parse("115200/3686400"), Some(Serial { clock: 3_686_400, ..COM1 }));
+        assert_eq!(
+            COM1.parse("115200/3686400"),
+            Some(Serial {
+                clock: 3_686_400,
+                ..COM1
+            })
+        );
     }
 
     #[test]
     fn wrong_forms() {
-        for text in ["fast", "0", "9600,9n1", "9600,8x1", "9600,8n", "9600,8n1,0x10000", "9600,8n1,0x3f8,16", "9600,8n1,0x3f8,4,x"] {
+        for text in [
+            "fast",
+            "0",
+            "9600,9n1",
+            "9600,8x1",
+            "9600,8n",
+            "9600,8n1,0x10000",
+            "9600,8n1,0x3f8,16",
+            "9600,8n1,0x3f8,4,x",
+        ] {
             assert_eq!(COM1.parse(text), None, "{text}");
         }
     }

@@ -24,11 +24,16 @@ pub struct Sinks {
 }
 
 /// What [`Sinks::parse`] takes, for messages.
-pub(super) const SINKS_EXPECTED: &str = "a list of com1, com2, com1H, com1L, com2H, com2L, vga, none";
+pub(super) const SINKS_EXPECTED: &str =
+    "a list of com1, com2, com1H, com1L, com2H, com2L, vga, none";
 
 impl Sinks {
     /// The manual's default: `com1,vga`.
-    pub const USUAL: Self = Self { com1: Some(Share::No), com2: None, vga: true };
+    pub const USUAL: Self = Self {
+        com1: Some(Share::No),
+        com2: None,
+        vga: true,
+    };
 
     /// Parses the comma-separated list.
     pub fn parse(value: &str) -> Option<Self> {
@@ -65,7 +70,10 @@ pub(super) const SWITCH_EXPECTED: &str =
 
 impl Default for Switch {
     fn default() -> Self {
-        Self { control: Some(b'a' & 0x1f), auto: true }
+        Self {
+            control: Some(b'a' & 0x1f),
+            auto: true,
+        }
     }
 }
 
@@ -93,7 +101,10 @@ mod tests {
     #[test]
     fn sinks() {
         assert_eq!(Sinks::parse("com1,vga"), Some(Sinks::USUAL));
-        let high = Sinks { com2: Some(Share::High), ..Sinks::default() };
+        let high = Sinks {
+            com2: Some(Share::High),
+            ..Sinks::default()
+        };
         assert_eq!(Sinks::parse("com2H"), Some(high));
         assert_eq!(Sinks::parse("none"), Some(Sinks::default()));
         assert_eq!(Sinks::parse("com3"), None);
@@ -102,9 +113,27 @@ mod tests {
 
     #[test]
     fn switch() {
-        assert_eq!(Switch::parse("a"), Some(Switch { control: Some(1), auto: true }));
-        assert_eq!(Switch::parse("bx"), Some(Switch { control: Some(2), auto: false }));
-        assert_eq!(Switch::parse("`"), Some(Switch { control: None, auto: true }));
+        assert_eq!(
+            Switch::parse("a"),
+            Some(Switch {
+                control: Some(1),
+                auto: true
+            })
+        );
+        assert_eq!(
+            Switch::parse("bx"),
+            Some(Switch {
+                control: Some(2),
+                auto: false
+            })
+        );
+        assert_eq!(
+            Switch::parse("`"),
+            Some(Switch {
+                control: None,
+                auto: true
+            })
+        );
         for text in ["", "1", "abc", "é"] {
             assert_eq!(Switch::parse(text), None, "{text}");
         }

@@ -44,7 +44,10 @@ pub(super) fn amount(text: &str) -> Option<Amount> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    Some(Amount { bytes: size(text)?, negative })
+    Some(Amount {
+        bytes: size(text)?,
+        negative,
+    })
 }
 
 #[cfg(test)]
@@ -64,11 +67,26 @@ mod tests {
 
     #[test]
     fn wrong_sizes() {
-        for text in ["", "M", "x", "1MB", "+1", "--1", "0x", "99999999999999999999", "20000000000G"]
-        {
+        for text in [
+            "",
+            "M",
+            "x",
+            "1MB",
+            "+1",
+            "--1",
+            "0x",
+            "99999999999999999999",
+            "20000000000G",
+        ] {
             assert_eq!(size(text), None, "{text}");
         }
-        assert_eq!(amount("-1G"), Some(Amount { bytes: 1 << 30, negative: true }));
+        assert_eq!(
+            amount("-1G"),
+            Some(Amount {
+                bytes: 1 << 30,
+                negative: true
+            })
+        );
         assert_eq!(amount("--1G"), None);
     }
 }

@@ -103,7 +103,10 @@ fn vga_mode(value: &str) -> Option<bool> {
         "ask" | "current" | "keep" => true,
         _ => {
             if let Some(text) = mode.strip_prefix("text-") {
-                matches!(text, "80x25" | "80x28" | "80x30" | "80x34" | "80x43" | "80x50" | "80x60")
+                matches!(
+                    text,
+                    "80x25" | "80x28" | "80x30" | "80x34" | "80x43" | "80x50" | "80x60"
+                )
             } else if let Some(graphics) = mode.strip_prefix("gfx-") {
                 let mut numbers = graphics.split('x').map(number);
                 numbers.clone().count() == 3 && numbers.all(|n| n.is_some())

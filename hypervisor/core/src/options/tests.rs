@@ -23,8 +23,21 @@ fn a_usual_line() {
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all/all dom0_mem=512M,max:512M \
          dom0_max_vcpus=2 noreboot nosmp dom0_vcpus_pin sched=credit",
     );
-    assert_eq!(options.console, Sinks { com1: Some(Share::No), com2: None, vga: false });
-    assert_eq!(options.log, Levels { always: Some(Level::Debug), limited: Some(Level::Debug) });
+    assert_eq!(
+        options.console,
+        Sinks {
+            com1: Some(Share::No),
+            com2: None,
+            vga: false
+        }
+    );
+    assert_eq!(
+        options.log,
+        Levels {
+            always: Some(Level::Debug),
+            limited: Some(Level::Debug)
+        }
+    );
     assert!(options.noreboot && options.nosmp && options.dom0_vcpus_pin);
     assert_eq!(options.dom0_max_vcpus, Dom0Vcpus { min: 2, max: 2 });
     assert_eq!(options.dom0_mem.frames(1 << 20, 0), 512 << 8);
@@ -72,7 +85,10 @@ fn every_option_of_the_manual_is_known() {
     }
     assert_eq!(options.bad_pages, [0x12345, 0x12346]);
     assert_eq!(options.mem, Some(1 << 30));
-    assert_eq!(options.dom0_extra, "acpi=off acpi_skip_timer_override noapic");
+    assert_eq!(
+        options.dom0_extra,
+        "acpi=off acpi_skip_timer_override noapic"
+    );
     assert!(options.vga_keep && !options.switch.auto);
 }
 

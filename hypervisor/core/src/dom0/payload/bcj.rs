@@ -4,6 +4,10 @@
 //! calls by absolute addresses, which compress better. Which opcodes it took to be calls depends
 //! on those shortly before, so the same bookkeeping is done here.
 
+/// Most rounds in which an operand is decoded anew. An encoder needs two at the most; damaged
+/// data must not go on for ever.
+const ROUNDS: usize = 4;
+
 /// Whether a displacement's top byte is that of a near target.
 const fn near(byte: u8) -> bool {
     byte == 0 || byte == 0xff
@@ -16,14 +20,23 @@ pub(super) fn undo_x86(data: &mut [u8]) {
     let mut last: Option<usize> = None;
     let mut at = 0;
     while at + 5 <= data.len() {
-        let Some(skip) = data[at..data.len() - 4].iter().position(|b| b & 0xfe == 0xe8) else {
+        let Some(skip) = data[at..data.len() - 4]
+            .iter()
+            .position(|b| b & 0xfe == 0xe8)
+        else {
             return;
         };
         at += skip;
         let apart = last.map_or(usize::MAX, |last| at - last);
-        recent = if apart > 3 { 0 } else { (recent << (apart - 1)) & 7 };
+        recent = if apart > 3 {
+            0
+        } else {
+            (recent << (apart - 1)) & 7
+        };
         last = Some(at);
-        let Some(operand) = data.get(at + 1..at + 5) else { return };
+        let Some(operand) = data.get(at + 1..at + 5) else {
+            return;
+        };
         let &[a, b, c, d] = operand else { return };
         if !(may_be_call(recent, [a, b, c, d]) && near(d)) {
             recent = (recent << 1) | 1;
@@ -31,16 +44,16 @@ pub(super) fn undo_x86(data: &mut [u8]) {
             continue;
         }
         // Positions count modulo 2^32.
-        let position = ((at + 5) & 0xffff_ffff) as u32;
+        let position = ((at as u64 + 5) & 0xffff_ffff) as u32;
         let mut value = u32::from_le_bytes([a, b, c, d]).wrapping_sub(position);
         // An earlier opcode's operand overlaps: the encoder went round until the byte in which
         // they meet did not look like a near target any more.
-        while recent != 0 {
-            let shift = 24 - meeting_byte(recent) * 8;
-            if !near(((value >> shift) & 0xff) as u8) {
+        let shift = 24 - meeting_byte(recent) * 8;
+        for _ in 0..ROUNDS {
+            if recent == 0 || !near(((value >> shift) & 0xff) as u8) {
                 break;
             }
-            let flipped = value ^ ((1u32 << (shift + 8)) - 1);
+            let flipped = value ^ (u32::MAX >> (24 - shift));
             value = flipped.wrapping_sub(position);
         }
         // Sign-extend from 25 bits.

@@ -9,18 +9,18 @@ use super::Format;
 
 /// A bzImage that has been looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct BzImage<'a> {
+pub(crate) struct BzImage<'a> {
     /// How the payload is compressed.
-    pub format: Format,
+    pub(crate) format: Format,
     /// The compressed kernel, without the length that the kernel's build puts behind it.
-    pub payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
     /// Its length uncompressed, in bytes.
-    pub size: usize,
+    pub(crate) size: usize,
 }
 
 /// Why a file is no bzImage that can be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ImageError {
+pub(crate) enum ImageError {
     /// It has no bzImage header at all.
     NotBzImage,
     /// Its boot protocol is older than 2.08.
@@ -60,12 +60,20 @@ impl fmt::Display for ImageError {
 
 impl<'a> BzImage<'a> {
     /// Finds the payload.
-    pub fn parse(image: &'a [u8]) -> Result<Self, ImageError> {
-        let bytes = |at: usize| image.get(at..).and_then(|rest| rest.first_chunk::<4>().copied());
+    pub(crate) fn parse(image: &'a [u8]) -> Result<Self, ImageError> {
+        let bytes = |at: usize| {
+            image
+                .get(at..)
+                .and_then(|rest| rest.first_chunk::<4>().copied())
+        };
         if bytes(0x202) != Some(*b"HdrS") {
             return Err(ImageError::NotBzImage);
         }
-        let word = |at| bytes(at).map(u32::from_le_bytes).ok_or(ImageError::NotBzImage);
+        let word = |at| {
+            bytes(at)
+                .map(u32::from_le_bytes)
+                .ok_or(ImageError::NotBzImage)
+        };
         let version = (word(0x206)? & 0xffff) as u16;
         if version < 0x208 {
             return Err(ImageError::TooOld { version });
@@ -77,7 +85,10 @@ impl<'a> BzImage<'a> {
         };
         let start = (sectors + 1) * 512 + u64::from(word(0x248)?);
         let end = start + u64::from(word(0x24c)?);
-        let truncated = ImageError::Truncated { wanted: end, found: image.len() };
+        let truncated = ImageError::Truncated {
+            wanted: end,
+            found: image.len(),
+        };
         let payload = usize::try_from(start)
             .ok()
             .zip(usize::try_from(end).ok())
@@ -91,7 +102,11 @@ impl<'a> BzImage<'a> {
             Format::Gzip => (payload, u32::from_le_bytes(*length) as usize),
             _ => (compressed, u32::from_le_bytes(*length) as usize),
         };
-        Ok(Self { format, payload, size })
+        Ok(Self {
+            format,
+            payload,
+            size,
+        })
     }
 }
 
@@ -125,15 +140,27 @@ pub(crate) mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        assert_eq!(BzImage::parse(b"hello").unwrap_err(), ImageError::NotBzImage);
+        assert_eq!(
+            BzImage::parse(b"hello").unwrap_err(),
+            ImageError::NotBzImage
+        );
         let mut bad = image(b"\xfd7zXZ\0data\x39\x30\0\0");
         let whole = bad.len();
         bad.pop();
-        let wanted = ImageError::Truncated { wanted: whole as u64, found: whole - 1 };
+        let wanted = ImageError::Truncated {
+            wanted: whole as u64,
+            found: whole - 1,
+        };
         assert_eq!(BzImage::parse(&bad).unwrap_err(), wanted);
         let mut old = image(b"\xfd7zXZ\0data\x39\x30\0\0");
         old[0x206] = 7;
-        assert_eq!(BzImage::parse(&old).unwrap_err(), ImageError::TooOld { version: 0x207 });
-        assert_eq!(BzImage::parse(&image(b"what is this")).unwrap_err(), ImageError::UnknownFormat);
+        assert_eq!(
+            BzImage::parse(&old).unwrap_err(),
+            ImageError::TooOld { version: 0x207 }
+        );
+        assert_eq!(
+            BzImage::parse(&image(b"what is this")).unwrap_err(),
+            ImageError::UnknownFormat
+        );
     }
 }

@@ -17,7 +17,11 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
     let mut inflater = Box::<DecompressorOxide>::default();
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let (status, _, made) = decompress(&mut inflater, deflated(input)?, out, 0, flags);
-    if status == TINFLStatus::Done { Ok(made) } else { Err(Damaged) }
+    if status == TINFLStatus::Done {
+        Ok(made)
+    } else {
+        Err(Damaged)
+    }
 }
 
 /// What stands behind the header.
@@ -28,7 +32,9 @@ fn deflated(input: &[u8]) -> Result<&[u8], Damaged> {
     }
     if flags & EXTRA != 0 {
         let (size, after) = rest.split_first_chunk::<2>().ok_or(Damaged)?;
-        rest = after.get(usize::from(u16::from_le_bytes(*size))..).ok_or(Damaged)?;
+        rest = after
+            .get(usize::from(u16::from_le_bytes(*size))..)
+            .ok_or(Damaged)?;
     }
     for text in [flags & NAME, flags & COMMENT] {
         if text != 0 {

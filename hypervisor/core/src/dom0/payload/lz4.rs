@@ -20,5 +20,9 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
         at += lz4_flex::block::decompress_into(block, place).map_err(|_| Damaged)?;
         rest = after;
     }
-    if rest.is_empty() { Ok(at) } else { Err(Damaged) }
+    if rest.is_empty() {
+        Ok(at)
+    } else {
+        Err(Damaged)
+    }
 }

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use super::Damaged;
 use super::range::{HALF, Prob, RangeDecoder};
 
-const STATES: usize = 12;
 const POSITION_STATES: usize = 16;
 const LITERAL_CODER: usize = 0x300;
 /// Most bits of context and position for literals; what LZMA2 allows, and all that encoders of
@@ -151,7 +150,11 @@ impl Lzma {
         start: usize,
         at: &mut usize,
     ) -> Result<Ended, Damaged> {
-        let Properties { literal_context, literal_position, position } = self.properties;
+        let Properties {
+            literal_context,
+            literal_position,
+            position,
+        } = self.properties;
         let literal_mask = (1usize << literal_position) - 1;
         let position_mask = (1usize << position) - 1;
         let probs = &mut *self.probs;
@@ -197,7 +200,13 @@ impl Lzma {
                 rep1 = rep0;
                 length = probs.lengths.decode(input, position_state);
                 state = if state < 7 { 7 } else { 10 };
-                rep0 = distance(input, &mut probs.slot, &mut probs.special, &mut probs.align, length);
+                rep0 = distance(
+                    input,
+                    &mut probs.slot,
+                    &mut probs.special,
+                    &mut probs.align,
+                    length,
+                );
                 if rep0 == u32::MAX {
                     break Ended::Marker;
                 }
@@ -230,7 +239,11 @@ impl Lzma {
         self.state = state;
         self.reps = [rep0, rep1, rep2, rep3];
         *at = pos;
-        if input.overrun() { Err(Damaged) } else { Ok(outcome) }
+        if input.overrun() {
+            Err(Damaged)
+        } else {
+            Ok(outcome)
+        }
     }
 }
 
@@ -238,7 +251,11 @@ impl Lzma {
 #[inline(always)]
 fn match_source(pos: usize, start: usize, distance: u32) -> Option<usize> {
     let back = distance as usize;
-    if back < pos - start { Some(pos - back - 1) } else { None }
+    if back < pos - start {
+        Some(pos - back - 1)
+    } else {
+        None
+    }
 }
 
 #[inline(always)]
@@ -247,7 +264,7 @@ fn plain_literal(input: &mut RangeDecoder<'_>, coder: &mut [Prob; LITERAL_CODER]
     while node < 0x100 {
         node = (node << 1) | usize::from(input.bit(&mut coder[node]));
     }
-    (node & 0xff) as u8
+    node.to_le_bytes()[0]
 }
 
 /// A literal after a match: the byte that the match would have continued with chooses the
@@ -268,7 +285,7 @@ fn matched_literal(
         node = (node << 1) | usize::from(set);
         offset = if set { wanted } else { offset & !wanted };
     }
-    (node & 0xff) as u8
+    node.to_le_bytes()[0]
 }
 
 /// A match's distance, less one; `u32::MAX` is the end marker.
@@ -281,18 +298,19 @@ fn distance(
     length: usize,
 ) -> u32 {
     let by_length = (length - 2).min(3);
-    let slot = input.tree(&mut slots[by_length]);
+    let slot = (input.tree(&mut slots[by_length]) as u64 & 63) as u32;
     if slot < 4 {
-        return (slot & 3) as u32;
+        return slot;
     }
-    let bits = (slot as u32 >> 1) - 1;
-    let high = (2 | (slot as u32 & 1)) << bits;
+    let bits = (slot >> 1) - 1;
+    let high = (2 | (slot & 1)) << bits;
     if slot < 14 {
-        let first = high as usize - slot;
+        let first = (high - slot) as usize;
         high + input.reverse_tree(special, first, bits)
     } else {
         let middle = input.direct(bits - 4) << 4;
-        high.wrapping_add(middle).wrapping_add(input.reverse_tree(align, 0, 4))
+        high.wrapping_add(middle)
+            .wrapping_add(input.reverse_tree(align, 0, 4))
     }
 }
 
@@ -305,7 +323,9 @@ fn repeat(out: &mut [u8], from: usize, to: usize, length: usize) {
         out.copy_within(from..from + length, to);
         return;
     }
-    let Some(area) = out.get_mut(from..to + length) else { return };
+    let Some(area) = out.get_mut(from..to + length) else {
+        return;
+    };
     let mut at = back;
     while at < area.len() {
         area[at] = area[at - back];

@@ -32,7 +32,9 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<(usize, usize), Dam
             let (size, after) = after.split_first_chunk::<2>().ok_or(Damaged)?;
             let size = usize::from(u16::from_be_bytes(*size)) + 1;
             let (plain, after) = after.split_at_checked(size).ok_or(Damaged)?;
-            out.get_mut(at..at + size).ok_or(Damaged)?.copy_from_slice(plain);
+            out.get_mut(at..at + size)
+                .ok_or(Damaged)?
+                .copy_from_slice(plain);
             at += size;
             rest = after;
             continue;

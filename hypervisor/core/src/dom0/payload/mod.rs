@@ -14,15 +14,15 @@ mod xz;
 
 use core::fmt;
 
-pub use bzimage::{BzImage, ImageError};
+pub(crate) use bzimage::{BzImage, ImageError};
 
 /// Compressed data that cannot be decoded, or that is more than there is room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Damaged;
+pub(crate) struct Damaged;
 
 /// Why a payload was not decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PayloadError {
+pub(crate) enum PayloadError {
     /// The data is damaged, or longer than it says.
     Damaged(Format),
     /// No decoder for this format.
@@ -43,27 +43,30 @@ impl fmt::Display for PayloadError {
 }
 
 /// Decodes a payload to the start of `out`; returns how many bytes.
-pub fn decode(format: Format, payload: &[u8], out: &mut [u8]) -> Result<usize, PayloadError> {
+pub(crate) fn decode(
+    format: Format,
+    payload: &[u8],
+    out: &mut [u8],
+) -> Result<usize, PayloadError> {
     let decoded = match format {
-        Format::Elf => out
-            .get_mut(..payload.len())
-            .ok_or(Damaged)
-            .map(|out| {
-                out.copy_from_slice(payload);
-                payload.len()
-            }),
+        Format::Elf => out.get_mut(..payload.len()).ok_or(Damaged).map(|out| {
+            out.copy_from_slice(payload);
+            payload.len()
+        }),
         Format::Gzip => gzip::decode(payload, out),
         Format::Xz => xz::decode(payload, out),
         Format::Lzma => lzma::decode_alone(payload, out),
         Format::Lz4 => lz4::decode(payload, out),
-        Format::Zstd | Format::Bzip2 | Format::Lzo => return Err(PayloadError::Unsupported(format)),
+        Format::Zstd | Format::Bzip2 | Format::Lzo => {
+            return Err(PayloadError::Unsupported(format));
+        }
     };
     decoded.map_err(|Damaged| PayloadError::Damaged(format))
 }
 
 /// How a payload is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
+pub(crate) enum Format {
     /// Not at all: an ELF file.
     Elf,
     /// gzip.
@@ -84,7 +87,7 @@ pub enum Format {
 
 impl Format {
     /// Tells a payload's format from its first bytes.
-    pub fn detect(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn detect(payload: &[u8]) -> Option<Self> {
         Some(match *payload {
             [0x7f, b'E', b'L', b'F', ..] => Self::Elf,
             [0x1f, 0x8b | 0x9e, ..] => Self::Gzip,
@@ -101,7 +104,7 @@ impl Format {
 
 impl Format {
     /// Its name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Elf => "ELF",
             Self::Gzip => "gzip",

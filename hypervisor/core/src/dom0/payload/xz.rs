@@ -35,7 +35,9 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
             // The index: no more blocks.
             return Ok(at);
         }
-        let (header, data) = rest.split_at_checked((usize::from(size) + 1) * 4).ok_or(Damaged)?;
+        let (header, data) = rest
+            .split_at_checked((usize::from(size) + 1) * 4)
+            .ok_or(Damaged)?;
         let filtered = block_filters(header)?;
         let place = out.get_mut(at..).ok_or(Damaged)?;
         let (used, made) = lzma2::decode(data, place)?;

@@ -1,0 +1,160 @@
+//! Where a domain's vCPUs run and how much of the CPUs they get.
+
+use alloc::sync::Arc;
+
+use oxen_abi::Errno;
+use oxen_abi::domctl::*;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::super::{Answer, Outcome, Union, bitmap, put, take};
+use super::info::find_vcpu;
+use crate::domain::Domain;
+use crate::machine::{CpuMask, Machine};
+use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
+
+const MAPS: u32 = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
+
+/// All CPUs there can be, for "no restriction".
+fn all<M: Machine>(cx: &Cx<'_, M>) -> CpuMask {
+    let mut mask = CpuMask::EMPTY;
+    let cpus = u16::try_from(cx.hv.cpu_count()).unwrap_or(u16::MAX);
+    (0..cpus).for_each(|cpu| mask.insert(crate::CpuId(cpu)));
+    mask
+}
+
+fn and(a: CpuMask, b: CpuMask) -> CpuMask {
+    let mut both = a;
+    for (to, from) in both.0.iter_mut().zip(b.0) {
+        *to &= from;
+    }
+    both
+}
+
+/// `setvcpuaffinity`. `EINVAL` without a map, or when no CPU that is up would be left. The maps
+/// that are in force then are written back.
+pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
+    let request: VcpuAffinity = take(u);
+    if request.flags & MAPS == 0 || request.flags & !(MAPS | XEN_VCPUAFFINITY_FORCE) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let vcpu = find_vcpu(domain, request.vcpu)?;
+    let (machine, every) = (cx.machine(), all(cx));
+    let (mut hard, mut soft) = vcpu.sched.affinity();
+    // A map of all CPUs is no restriction, also for CPUs that come up later.
+    let given = |mask: CpuMask| {
+        let mask = and(mask, every);
+        if mask == every { None } else { Some(mask) }
+    };
+    if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
+        hard = given(bitmap::read(machine, &request.cpumap_hard)?);
+        if and(hard.unwrap_or(every), machine.cpus()).is_empty() {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
+        soft = given(bitmap::read(machine, &request.cpumap_soft)?);
+        if soft.is_some_and(|mask| mask.is_empty()) {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    vcpu.sched.set_affinity(hard, soft);
+    if !vcpu.sched.allows(vcpu.sched.cpu()) {
+        // It leaves the CPU it may not use when that CPU next looks whom to run.
+        crate::sched::stop(cx.cpu, &vcpu);
+        crate::sched::wake_paused(cx.hv, &vcpu, cx.cpu.id);
+    }
+    let hard = and(hard.unwrap_or(every), machine.cpus());
+    if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
+        bitmap::write(machine, &request.cpumap_hard, &hard)?;
+    }
+    if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
+        bitmap::write(
+            machine,
+            &request.cpumap_soft,
+            &and(soft.unwrap_or(every), hard),
+        )?;
+    }
+    Ok(Answer::Reply)
+}
+
+/// `getvcpuaffinity`.
+pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union) -> Outcome {
+    let request: VcpuAffinity = take(u);
+    if request.flags & MAPS == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let vcpu = find_vcpu(domain, request.vcpu)?;
+    let (hard, soft) = vcpu.sched.affinity();
+    for (flag, map, mask) in [
+        (XEN_VCPUAFFINITY_HARD, &request.cpumap_hard, hard),
+        (XEN_VCPUAFFINITY_SOFT, &request.cpumap_soft, soft),
+    ] {
+        if request.flags & flag != 0 {
+            bitmap::write(cx.machine(), map, &mask.unwrap_or(all(cx)))?;
+        }
+    }
+    Ok(Answer::Done)
+}
+
+/// The one node there is.
+fn node() -> CpuMask {
+    let mut mask = CpuMask::EMPTY;
+    mask.insert(crate::CpuId(0));
+    mask
+}
+
+/// `getnodeaffinity`.
+pub(super) fn get_nodes<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
+    let NodeAffinity { nodemap } = take(u);
+    bitmap::write(cx.machine(), &nodemap, &node())?;
+    Ok(Answer::Done)
+}
+
+/// `setnodeaffinity`: the one node must be in it.
+pub(super) fn set_nodes<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
+    let NodeAffinity { nodemap } = take(u);
+    let nodes = bitmap::read(cx.machine(), &nodemap)?;
+    if nodes.contains(crate::CpuId(0)) {
+        Ok(Answer::Done)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+/// `scheduler_op`: weight and cap. A weight of 0 and a cap of 65535 leave what is.
+pub(super) fn scheduler<M: Machine>(domain: &Domain<M>, u: &mut Union) -> Outcome {
+    let mut request: SchedulerOp = take(u);
+    if request.sched_id != XEN_SCHEDULER_CREDIT {
+        return Err(Errno::EINVAL.into());
+    }
+    match request.cmd {
+        XEN_DOMCTL_SCHEDOP_PUTINFO => {
+            let (wanted, _) =
+                SchedCredit::read_from_prefix(request.u.as_bytes()).map_err(|_| Errno::EINVAL)?;
+            if wanted.weight != 0 {
+                domain
+                    .sched
+                    .weight
+                    .store(u32::from(wanted.weight), Ordering::Relaxed);
+            }
+            if wanted.cap != u16::MAX {
+                domain
+                    .sched
+                    .cap
+                    .store(u32::from(wanted.cap), Ordering::Relaxed);
+            }
+            Ok(Answer::Done)
+        }
+        XEN_DOMCTL_SCHEDOP_GETINFO => {
+            let clamp = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+            let now = SchedCredit {
+                weight: clamp(domain.sched.weight.load(Ordering::Relaxed)),
+                cap: clamp(domain.sched.cap.load(Ordering::Relaxed)),
+            };
+            let _ = now.write_to_prefix(request.u.as_mut_bytes());
+            put(u, &request)
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}

@@ -1,0 +1,106 @@
+//! `platform_op`: what dom0 does for, and asks of, the machine (platform.h).
+
+mod cpu;
+mod power;
+
+use oxen_abi::Errno;
+use oxen_abi::platform::*;
+
+use super::{Answer, Outcome, Union, check_privilege, put, take};
+use crate::error::HcResult;
+use crate::guest::GuestHandle;
+use crate::machine::Machine;
+use crate::percpu::Cx;
+use crate::types::DomId;
+
+/// `HYPERVISOR_platform_op`. `EACCES` for another version of the interface, `ENOSYS` for an
+/// unknown sub-operation.
+pub fn platform_op<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
+    check_privilege(cx)?;
+    let handle = GuestHandle::<PlatformOp>::new(arg);
+    let mut op = handle.read(cx.machine())?;
+    if op.interface_version != XENPF_INTERFACE_VERSION {
+        return Err(Errno::EACCES.into());
+    }
+    match dispatch(cx, &mut op)? {
+        Answer::Done => Ok(0),
+        Answer::Reply => {
+            handle.write(cx.machine(), &op)?;
+            Ok(0)
+        }
+        Answer::Refuse(errno) => {
+            handle.write(cx.machine(), &op)?;
+            Err(errno.into())
+        }
+    }
+}
+
+fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
+    let u = &mut op.u;
+    match op.cmd {
+        XENPF_SETTIME32 => {
+            let SetTime32 {
+                secs,
+                nsecs,
+                system_time,
+            } = take(u);
+            set_time(cx, u64::from(secs), nsecs, system_time)
+        }
+        XENPF_SETTIME64 => {
+            let SetTime64 {
+                secs,
+                nsecs,
+                mbz,
+                system_time,
+            } = take(u);
+            if mbz != 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            set_time(cx, secs, nsecs, system_time)
+        }
+        XENPF_GET_CPUINFO => cpu::info(cx, u),
+        XENPF_GET_CPU_VERSION => cpu::version(cx, u),
+        XENPF_GETIDLETIME => cpu::idle_times(cx, u),
+        XENPF_ENTER_ACPI_SLEEP => power::sleep(cx, u),
+        XENPF_SET_PROCESSOR_PMINFO => power::processor(cx, u),
+        XENPF_FIRMWARE_INFO => firmware(u),
+        XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE | XENPF_RESOURCE_OP => {
+            Err(Errno::EOPNOTSUPP.into())
+        }
+        // MTRRs, hot-plug, core parking, quirks, symbols; and what is newer than 4.17.
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// Sets the wall clock, for all domains.
+fn set_time<M: Machine>(cx: &Cx<'_, M>, secs: u64, nsecs: u32, system_time: u64) -> Outcome {
+    const NS: u64 = 1_000_000_000;
+    let ns = secs
+        .checked_mul(NS)
+        .and_then(|ns| ns.checked_add(u64::from(nsecs)))
+        .filter(|_| u64::from(nsecs) < NS)
+        .ok_or(Errno::EINVAL)?;
+    cx.hv.wallclock.set(ns, system_time);
+    for domain in cx.hv.domains.from(DomId::DOM0, usize::MAX) {
+        crate::time::update_wallclock(cx.hv, &domain);
+    }
+    Ok(Answer::Done)
+}
+
+/// What the firmware told at boot: nothing of it is kept, so there is no disk and no display to
+/// tell of, and no shift key was held.
+fn firmware(u: &mut Union) -> Outcome {
+    let mut request: FirmwareInfo = take(u);
+    match request.type_ {
+        XEN_FW_DISK_INFO | XEN_FW_DISK_MBR_SIGNATURE | XEN_FW_VBEDDC_INFO => {
+            Err(Errno::ESRCH.into())
+        }
+        XEN_FW_EFI_INFO => Err(Errno::EOPNOTSUPP.into()),
+        XEN_FW_KBD_SHIFT_FLAGS if request.index == 0 => {
+            request.u = [0; 4];
+            put(u, &request)
+        }
+        XEN_FW_KBD_SHIFT_FLAGS => Err(Errno::ESRCH.into()),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}

@@ -1,0 +1,147 @@
+//! The host: memory, domains, the console ring, debug keys.
+
+use oxen_abi::Errno;
+use oxen_abi::domctl::GetDomainInfo;
+use oxen_abi::sysctl::*;
+
+use super::super::cpu_policy::{self, Kind};
+use super::super::domctl::info::domain_info;
+use super::super::{Answer, Outcome, Union, put, take};
+use crate::guest::GuestHandle;
+use crate::machine::Machine;
+use crate::percpu::Cx;
+use crate::types::{DomId, PAGE_SHIFT, PAGE_SIZE};
+
+/// `physinfo`.
+pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
+    let (hv, machine) = (cx.hv, cx.machine());
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let features = cpu_policy::featureset(hv, Kind::Host);
+    let mut hw_cap = [0; 8];
+    for (to, from) in hw_cap.iter_mut().zip(features) {
+        *to = from;
+    }
+    let info = PhysInfo {
+        threads_per_core: hv.host.threads_per_core,
+        cores_per_socket: hv.host.cores_per_socket,
+        nr_cpus: number(machine.cpus().iter().count()),
+        max_cpu_id: number(hv.cpu_count().saturating_sub(1)),
+        nr_nodes: hv.host.nodes,
+        max_node_id: hv.host.nodes.saturating_sub(1),
+        cpu_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
+        capabilities: XEN_SYSCTL_PHYSCAP_PV | XEN_SYSCTL_PHYSCAP_GNTTAB_V1,
+        arch_capabilities: 0,
+        pad: 0,
+        total_pages: hv.host.total_frames,
+        free_pages: hv.heap.free_frames(),
+        scrub_pages: 0,
+        outstanding_pages: 0,
+        max_mfn: machine.max_frame().0.saturating_sub(1),
+        hw_cap,
+    };
+    put(u, &info)
+}
+
+/// Domains looked at between two checks whether something is pending.
+const BATCH: usize = 64;
+
+/// `getdomaininfolist`: of domains from a number on.
+pub(super) fn domains<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
+    let mut request: GetDomainInfoList = take(u);
+    let handle = GuestHandle::<GetDomainInfo>::new(request.buffer);
+    let room = usize::try_from(request.max_domains).unwrap_or(usize::MAX);
+    let mut first = DomId(request.first_domain);
+    let mut written = 0;
+    while written < room {
+        let batch = cx.hv.domains.from(first, BATCH.min(room - written));
+        let Some(last) = batch.last() else { break };
+        first = DomId(last.id.0.saturating_add(1));
+        for domain in &batch {
+            handle.write_at(cx.machine(), written as u64, &domain_info(cx, domain))?;
+            written += 1;
+        }
+    }
+    request.num_domains = u32::try_from(written).unwrap_or(u32::MAX);
+    put(u, &request)
+}
+
+/// `readconsole`: copies the ring from its oldest byte, or from where the tool was.
+pub(super) fn read_console<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
+    let mut request: ReadConsole = take(u);
+    let console = &cx.hv.console;
+    let mut position = console.ring_start((request.incremental != 0).then_some(request.index));
+    let handle = GuestHandle::<u8>::new(request.buffer);
+    let mut copied = 0;
+    while copied < request.count {
+        let mut piece = [0; 256];
+        let room = (request.count - copied).min(256) as usize;
+        let got = console.read_ring(&mut position, piece.get_mut(..room).unwrap_or_default());
+        if got == 0 {
+            break;
+        }
+        let to = handle.at(u64::from(copied))?;
+        let bytes = piece.get(..got).unwrap_or_default();
+        cx.machine()
+            .copy_to_guest(to.addr(), bytes)
+            .map_err(|_| Errno::EFAULT)?;
+        copied += u32::try_from(got).unwrap_or(0);
+    }
+    if request.clear != 0 {
+        console.clear_ring(position);
+    }
+    request.count = copied;
+    request.index = position;
+    put(u, &request)
+}
+
+/// Most keys taken in one call.
+const MOST_KEYS: u32 = 256;
+
+/// `debug_keys`.
+pub(super) fn debug_keys<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
+    let DebugKeys { keys, nr_keys, .. } = take(u);
+    if nr_keys > MOST_KEYS {
+        return Err(Errno::E2BIG.into());
+    }
+    let handle = GuestHandle::<u8>::new(keys);
+    for at in 0..u64::from(nr_keys) {
+        crate::console::keys::press(cx.hv, handle.read_at(cx.machine(), at)?);
+    }
+    Ok(Answer::Done)
+}
+
+/// `availheap`. Only the whole heap's figure is kept, so a width has no influence.
+pub(super) fn free_memory<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
+    let mut request: AvailHeap = take(u);
+    let node_exists = request.node == -1 || request.node == 0;
+    let free = if node_exists {
+        cx.hv.heap.free_frames()
+    } else {
+        0
+    };
+    request.avail_bytes = free << PAGE_SHIFT;
+    put(u, &request)
+}
+
+/// `numainfo`: one node has it all. Null handles ask for the number of nodes.
+pub(super) fn nodes<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
+    /// What firmware calls the distance of a node to itself.
+    const LOCAL: u32 = 10;
+    let mut request: NumaInfo = take(u);
+    if request.num_nodes > 0 {
+        let memory = GuestHandle::<MemInfo>::new(request.meminfo);
+        if !memory.is_null() {
+            let info = MemInfo {
+                memsize: cx.hv.host.total_frames * PAGE_SIZE,
+                memfree: cx.hv.heap.free_frames() << PAGE_SHIFT,
+            };
+            memory.write(cx.machine(), &info)?;
+        }
+        let distance = GuestHandle::<u32>::new(request.distance);
+        if !distance.is_null() {
+            distance.write(cx.machine(), &LOCAL)?;
+        }
+    }
+    request.num_nodes = 1;
+    put(u, &request)
+}
