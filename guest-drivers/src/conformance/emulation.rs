@@ -29,8 +29,8 @@ fn cpuid_checks(s: &mut Suite<'_>) {
     s.check("cpuid/hypervisor_leaves", || {
         let [highest, b, c, d] = good!(probe::cpuid(abi::XEN_CPUID_FIRST_LEAF, 0));
         ensure!(
-            highest >= abi::XEN_CPUID_FIRST_LEAF + 2
-                && highest <= abi::XEN_CPUID_FIRST_LEAF + abi::XEN_CPUID_MAX_NUM_LEAVES,
+            (2..=abi::XEN_CPUID_MAX_NUM_LEAVES)
+                .contains(&highest.wrapping_sub(abi::XEN_CPUID_FIRST_LEAF)),
             "highest leaf {highest:#x}"
         );
         same!(
@@ -66,7 +66,7 @@ fn cpuid_checks(s: &mut Suite<'_>) {
     });
     s.check("cpuid/beyond_the_end", || {
         let [highest, ..] = good!(probe::cpuid(0, 0));
-        ensure!(highest >= 1 && highest < 0x100, "highest leaf {highest:#x}");
+        ensure!((1..0x100).contains(&highest), "highest leaf {highest:#x}");
         // Whatever is returned, it returns.
         for leaf in [highest + 1, 0x4000_0100, 0x7fff_ffff, 0x8000_1000, u32::MAX] {
             good!(probe::cpuid(leaf, u32::MAX));

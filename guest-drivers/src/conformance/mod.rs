@@ -6,17 +6,26 @@
 //! `debug` on the command line a line `TRY name` comes before each check; `only=prefix` runs
 //! the checks whose names start so.
 
+mod assist;
+mod callbacks;
 mod console;
 mod descriptors;
 mod emulation;
+mod events;
+mod fifo;
+mod grants;
 mod hypercalls;
 mod mappings;
 mod memory;
 mod multicall;
 mod pinning;
+mod reservation;
 mod sched;
 mod shared_info;
+mod timers;
 mod traps;
+mod user_mode;
+mod vcpus;
 mod version;
 
 use core::fmt::{self, Write};
@@ -210,6 +219,15 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     mappings::run(&mut suite);
     pinning::run(&mut suite);
     descriptors::run(&mut suite);
+    callbacks::run(&mut suite);
+    events::run(&mut suite);
+    timers::run(&mut suite);
+    vcpus::run(&mut suite);
+    assist::run(&mut suite);
+    reservation::run(&mut suite);
+    grants::run(&mut suite);
+    user_mode::run(&mut suite);
+    fifo::run(&mut suite);
     println!(
         "VERDICT passed={} failed={} skipped={}",
         suite.passed, suite.failed, suite.skipped

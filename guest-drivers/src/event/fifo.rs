@@ -72,6 +72,7 @@ fn take_one<'a>(
         port = shared.load(Ordering::Acquire);
     }
     let Some(event) = (port != 0).then(|| word(port)).flatten() else {
+        head.store(0, Ordering::Relaxed);
         return true;
     };
     // Unlink first: the hypervisor may then queue the event again while it is handled.

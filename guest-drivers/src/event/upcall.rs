@@ -21,9 +21,22 @@ pub fn count(port: u32) -> u32 {
         .map_or(0, |count| count.load(Ordering::SeqCst))
 }
 
+/// Deliveries so far, and the number of the last delivery of each port.
+static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+static LAST: [AtomicU32; PORTS] = [const { AtomicU32::new(0) }; PORTS];
+
+/// The number of a port's last delivery among all deliveries: what tells their order.
+#[must_use]
+pub fn last(port: u32) -> u32 {
+    LAST.get(port as usize)
+        .map_or(0, |last| last.load(Ordering::SeqCst))
+}
+
 fn delivered(port: u32) {
-    if let Some(count) = COUNTS.get(port as usize) {
+    let number = SEQUENCE.fetch_add(1, Ordering::SeqCst) + 1;
+    if let (Some(count), Some(last)) = (COUNTS.get(port as usize), LAST.get(port as usize)) {
         count.fetch_add(1, Ordering::SeqCst);
+        last.store(number, Ordering::SeqCst);
     }
 }
 

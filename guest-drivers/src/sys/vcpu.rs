@@ -57,11 +57,14 @@ pub fn current() -> usize {
 
 /// How often the second vCPU came round its loop.
 pub static ROUNDS: AtomicU64 = AtomicU64::new(0);
+/// System time of the second vCPU's last round.
+pub static TIME: AtomicU64 = AtomicU64::new(0);
 /// 1: the second vCPU blocks between rounds; 2: it takes itself down.
 pub static COMMAND: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn secondary() -> ! {
     loop {
+        TIME.store(crate::time::now(), Ordering::SeqCst);
         ROUNDS.fetch_add(1, Ordering::SeqCst);
         crate::kernel::secondary_round(COMMAND.load(Ordering::SeqCst));
     }

@@ -1,0 +1,166 @@
+//! User mode: its own L4, system calls, faults.
+
+use core::sync::atomic::Ordering;
+
+use oxen_abi::arch_x86::{FLAT_KERNEL_SS, VGCF_IN_SYSCALL};
+use oxen_abi::hypercall::{HYPERVISOR_MMUEXT_OP, HYPERVISOR_STACK_SWITCH};
+use oxen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp};
+use oxen_abi::xen::DOMID_SELF;
+
+use super::traps::faulted;
+use super::{Outcome, Suite, ensure, good, same};
+use crate::pagetable::{self, RO, RW, index};
+use crate::sys::frame::{Frame, VIRT_BASE};
+use crate::sys::{hypercall, probe, trap, vcpu};
+
+/// Where the user's page of code and its stack are.
+const CODE: u64 = 0x40_0000;
+const STACK: u64 = CODE + 4096;
+
+fn mmuext(cmd: u32, mfn: u64) -> hypercall::Result {
+    let mut op = MmuextOp {
+        cmd,
+        arg1: mfn,
+        ..MmuextOp::default()
+    };
+    hypercall::call(
+        HYPERVISOR_MMUEXT_OP,
+        [hypercall::address(&mut op), 1, 0, u64::from(DOMID_SELF)],
+    )
+}
+
+/// A user address space: one page of code, one of stack.
+struct Space {
+    l4: Frame,
+    code: Frame,
+    stack: Frame,
+}
+
+impl Space {
+    fn new() -> Outcome<Self> {
+        let [l1, l2, l3, l4, code, stack] = core::array::from_fn(|_| Frame::new());
+        let put = |table: Frame, address: u64, level: u32, value: u64| {
+            let slot = usize::try_from(index(address, level)).unwrap_or(0);
+            table.words()[slot].store(value, Ordering::Relaxed);
+        };
+        put(l1, CODE, 1, code.mfn() << 12 | RO);
+        put(l1, STACK, 1, stack.mfn() << 12 | RW);
+        put(l2, CODE, 2, l1.mfn() << 12 | RW);
+        put(l3, CODE, 3, l2.mfn() << 12 | RW);
+        put(l4, CODE, 4, l3.mfn() << 12 | RW);
+        for table in [l1, l2, l3, l4] {
+            good!(pagetable::make_read_only(table));
+        }
+        same!(mmuext(MMUEXT_PIN_L4_TABLE, l4.mfn()), Ok(0));
+        same!(mmuext(MMUEXT_NEW_USER_BASEPTR, l4.mfn()), Ok(0));
+        Ok(Space { l4, code, stack })
+    }
+
+    /// Runs up to 8 bytes of code until they trap.
+    fn run(&self, code: &[u8], flags: u64) -> probe::Probe<()> {
+        let mut word = [0xcc; 8];
+        for (slot, byte) in word.iter_mut().zip(code) {
+            *slot = *byte;
+        }
+        self.code.words()[0].store(u64::from_le_bytes(word), Ordering::SeqCst);
+        probe::user(CODE, STACK + 4096, flags)
+    }
+
+    fn end(self) -> Outcome {
+        same!(mmuext(MMUEXT_NEW_USER_BASEPTR, 0), Ok(0));
+        same!(mmuext(MMUEXT_UNPIN_TABLE, self.l4.mfn()), Ok(0));
+        Ok(())
+    }
+}
+
+/// Runs code in a fresh user space and returns how it trapped.
+fn in_user_mode(code: &[u8], flags: u64, vector: u64) -> Outcome<probe::Fault> {
+    let space = Space::new()?;
+    let fault = faulted(space.run(code, flags), vector)?;
+    same!(fault.cs & 3, 3);
+    space.end()?;
+    Ok(fault)
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    s.check("stack_switch/set", || {
+        same!(
+            hypercall::call(
+                HYPERVISOR_STACK_SWITCH,
+                [u64::from(FLAT_KERNEL_SS), vcpu::user_trap_stack_top()]
+            ),
+            Ok(0)
+        );
+        Ok(())
+    });
+    s.check("user/syscall", || {
+        // syscall
+        let fault = in_user_mode(&[0x0f, 0x05], 0, trap::SYSCALL)?;
+        same!(fault.rip, CODE + 2);
+        same!(fault.rax, 0x77);
+        Ok(())
+    });
+    s.check("user/return_as_sysret", || {
+        let fault = in_user_mode(&[0x0f, 0x05], VGCF_IN_SYSCALL, trap::SYSCALL)?;
+        same!(fault.rip, CODE + 2);
+        Ok(())
+    });
+    s.check("user/breakpoint", || {
+        let fault = in_user_mode(&[0xcc], 0, probe::BP)?;
+        same!(fault.rip, CODE + 1);
+        Ok(())
+    });
+    s.check("user/page_fault", || {
+        // mov rax, [rax]: RAX is 0x77.
+        let fault = in_user_mode(&[0x48, 0x8b, 0x00], 0, probe::PF)?;
+        same!(fault.address, 0x77);
+        // The user bit tells the kernel whose fault it is.
+        same!(fault.error, 4);
+        Ok(())
+    });
+    s.check("user/code_is_read_only", || {
+        // mov [rip - 6], al
+        let fault = in_user_mode(&[0x88, 0x05, 0xfa, 0xff, 0xff, 0xff], 0, probe::PF)?;
+        same!(fault.error, 7);
+        Ok(())
+    });
+    s.check("user/privileged_instructions", || {
+        // cli; hlt; mov rax, cr0; in al, dx
+        for code in [&[0xfa][..], &[0xf4], &[0x0f, 0x20, 0xc0], &[0xec]] {
+            in_user_mode(code, 0, probe::GP)?;
+        }
+        Ok(())
+    });
+    s.check("user/kernel_is_out_of_reach", || {
+        // mov rax, [abs32]: sign-extended into the kernel.
+        let low = u32::try_from((VIRT_BASE + 0x10_1000) & 0xffff_ffff).unwrap_or(0);
+        let mut code = [0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0];
+        code[4..].copy_from_slice(&low.to_le_bytes());
+        let fault = in_user_mode(&code, 0, probe::PF)?;
+        same!(fault.error & 4, 4);
+        Ok(())
+    });
+    s.check("user/stack_works", || {
+        // push rax; syscall
+        let space = Space::new()?;
+        faulted(space.run(&[0x50, 0x0f, 0x05], 0), trap::SYSCALL)?;
+        same!(space.stack.words()[511].load(Ordering::SeqCst), 0x77);
+        space.end()
+    });
+    s.check("user/without_l4", || {
+        // No user L4: the domain may be killed for it elsewhere, but the base pointer is kept.
+        let space = Space::new()?;
+        ensure!(
+            mmuext(MMUEXT_NEW_USER_BASEPTR, space.stack.mfn()).is_err(),
+            "a page became the user's L4"
+        );
+        faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;
+        space.end()
+    });
+    s.check("user/l4_freed_after_use", || {
+        for _ in 0..4 {
+            in_user_mode(&[0x0f, 0x05], 0, trap::SYSCALL)?;
+        }
+        Ok(())
+    });
+}

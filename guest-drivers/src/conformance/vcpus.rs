@@ -1,0 +1,275 @@
+//! vcpu_op.
+
+use core::sync::atomic::Ordering;
+
+use oxen_abi::Errno;
+use oxen_abi::hypercall::HYPERVISOR_VCPU_OP;
+use oxen_abi::vcpu as abi;
+
+use super::events::{bind_ipi, close, send, set_mask};
+use super::timers::wait_for;
+use super::version::UNMAPPED;
+use super::{Suite, ensure, good, same, skip, some};
+use crate::event;
+use crate::sys::frame::Frame;
+use crate::sys::{hypercall, shared, vcpu};
+use crate::time;
+
+fn vcpu_op(cmd: u32, vcpu: u64, address: u64) -> hypercall::Result {
+    hypercall::call(HYPERVISOR_VCPU_OP, [u64::from(cmd), vcpu, address])
+}
+
+fn first(s: &mut Suite<'_>) {
+    s.check("vcpu_op/is_up", || {
+        same!(vcpu_op(abi::VCPUOP_IS_UP, 0, 0), Ok(1));
+        for vcpu in [0x1000, 1 << 31, u64::MAX] {
+            same!(vcpu_op(abi::VCPUOP_IS_UP, vcpu, 0), Err(Errno::ENOENT));
+        }
+        Ok(())
+    });
+    s.check("vcpu_op/runstate", || {
+        let mut info = abi::RunstateInfo::default();
+        same!(
+            vcpu_op(
+                abi::VCPUOP_GET_RUNSTATE_INFO,
+                0,
+                hypercall::address(&mut info)
+            ),
+            Ok(0)
+        );
+        same!(info.state, abi::RUNSTATE_RUNNING);
+        ensure!(info.time[0] > 0, "never ran");
+        ensure!(
+            info.time.iter().sum::<u64>() <= time::now(),
+            "more than the time there is"
+        );
+        same!(
+            vcpu_op(abi::VCPUOP_GET_RUNSTATE_INFO, 0, UNMAPPED),
+            Err(Errno::EFAULT)
+        );
+        Ok(())
+    });
+    s.check("vcpu_op/runstate_area", || {
+        let area = Frame::new();
+        area.fill(u64::MAX);
+        let mut arg = abi::RegisterRunstateMemoryArea {
+            addr: area.address(),
+        };
+        same!(
+            vcpu_op(
+                abi::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA,
+                0,
+                hypercall::address(&mut arg)
+            ),
+            Ok(0)
+        );
+        // State in the first word, then its time: running since some time.
+        same!(area.words32()[0].load(Ordering::Relaxed), 0);
+        ensure!(
+            area.words()[2].load(Ordering::Relaxed) != u64::MAX,
+            "the area was not written"
+        );
+        arg.addr = 0;
+        same!(
+            vcpu_op(
+                abi::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA,
+                0,
+                hypercall::address(&mut arg)
+            ),
+            Ok(0)
+        );
+        Ok(())
+    });
+    s.check("vcpu_op/time_area", || {
+        let area = Frame::new();
+        let mut arg = abi::RegisterTimeMemoryArea {
+            addr: area.address() + 64,
+        };
+        let result = vcpu_op(
+            abi::VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA,
+            0,
+            hypercall::address(&mut arg),
+        );
+        same!(result, Ok(0));
+        let here = time::read(shared::vcpu_time(area, 64));
+        let there = time::now();
+        ensure!(
+            here <= there && there - here < 1_000_000_000,
+            "{here} in the area, {there} in vcpu_info"
+        );
+        arg.addr = 0;
+        let _ = vcpu_op(
+            abi::VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA,
+            0,
+            hypercall::address(&mut arg),
+        );
+        Ok(())
+    });
+    s.check("vcpu_op/register_vcpu_info_refused", || {
+        let page = Frame::new();
+        let register = |mfn: u64, offset: u32| {
+            let mut arg = abi::RegisterVcpuInfo {
+                mfn,
+                offset,
+                rsvd: 0,
+            };
+            vcpu_op(
+                abi::VCPUOP_REGISTER_VCPU_INFO,
+                0,
+                hypercall::address(&mut arg),
+            )
+        };
+        // It must not cross the page.
+        same!(register(page.mfn(), 4096 - 32), Err(Errno::ENXIO));
+        same!(register(page.mfn(), u32::MAX), Err(Errno::ENXIO));
+        same!(register(super::mappings::NO_FRAME, 0), Err(Errno::EINVAL));
+        Ok(())
+    });
+    s.check("vcpu_op/register_vcpu_info", || {
+        let page = Frame::new();
+        let mut arg = abi::RegisterVcpuInfo {
+            mfn: page.mfn(),
+            offset: 128,
+            rsvd: 0,
+        };
+        same!(
+            vcpu_op(
+                abi::VCPUOP_REGISTER_VCPU_INFO,
+                0,
+                hypercall::address(&mut arg)
+            ),
+            Ok(0)
+        );
+        shared::set_vcpu_info(0, page, 128);
+        // Registering makes an event pending, lest one was missed; mask and time came along.
+        let info = some!(shared::vcpu_info(0));
+        same!(info.upcall_mask.load(Ordering::Relaxed), 1);
+        same!(info.upcall_pending.load(Ordering::Relaxed), 1);
+        let first = time::now();
+        ensure!(first != 0, "no time in the new place");
+        same!(
+            vcpu_op(
+                abi::VCPUOP_REGISTER_VCPU_INFO,
+                0,
+                hypercall::address(&mut arg)
+            ),
+            Err(Errno::EINVAL)
+        );
+        let port = good!(bind_ipi(0));
+        set_mask(port, false)?;
+        let before = event::count(port);
+        good!(send(port));
+        wait_for("the event", || event::count(port) == before + 1)?;
+        good!(close(port));
+        Ok(())
+    });
+    s.check("vcpu_op/unknown_and_bad_pointer", || {
+        for cmd in [14, 100] {
+            same!(vcpu_op(cmd, 0, 0), Err(Errno::ENOSYS));
+        }
+        for cmd in [
+            abi::VCPUOP_SET_SINGLESHOT_TIMER,
+            abi::VCPUOP_SET_PERIODIC_TIMER,
+            abi::VCPUOP_REGISTER_VCPU_INFO,
+            abi::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA,
+        ] {
+            same!(vcpu_op(cmd, 0, UNMAPPED), Err(Errno::EFAULT));
+        }
+        Ok(())
+    });
+    s.check("vcpu_op/initialise_refused", || {
+        let mut context = good!(vcpu::context());
+        let address = hypercall::address(&mut context);
+        same!(
+            vcpu_op(abi::VCPUOP_INITIALISE, 0x1000, address),
+            Err(Errno::ENOENT)
+        );
+        // vCPU 0 has its context already.
+        same!(
+            vcpu_op(abi::VCPUOP_INITIALISE, 0, address),
+            Err(Errno::EEXIST)
+        );
+        Ok(())
+    });
+}
+
+fn second(s: &mut Suite<'_>) {
+    if vcpu_op(abi::VCPUOP_IS_UP, 1, 0) != Ok(0) {
+        s.check("smp/second_vcpu", || skip!("the domain has one vCPU"));
+        return;
+    }
+    let rounds = || vcpu::ROUNDS.load(Ordering::SeqCst);
+    s.check("smp/second_vcpu", || {
+        let mut context = good!(vcpu::context());
+        context.user_regs.rip = 1 << 47;
+        let address = hypercall::address(&mut context);
+        same!(vcpu_op(abi::VCPUOP_UP, 1, 0), Err(Errno::EINVAL));
+        let mut context = good!(vcpu::context());
+        same!(
+            vcpu_op(abi::VCPUOP_INITIALISE, 1, hypercall::address(&mut context)),
+            Ok(0)
+        );
+        same!(
+            vcpu_op(abi::VCPUOP_INITIALISE, 1, address),
+            Err(Errno::EEXIST)
+        );
+        same!(vcpu_op(abi::VCPUOP_IS_UP, 1, 0), Ok(0));
+        same!(vcpu_op(abi::VCPUOP_UP, 1, 0), Ok(0));
+        same!(vcpu_op(abi::VCPUOP_IS_UP, 1, 0), Ok(1));
+        wait_for("the second vCPU's first round", || rounds() > 0)
+    });
+    s.check("smp/monotonic_time", || {
+        // Rounds stamp the time of the other vCPU; it must fit between two readings here.
+        for _ in 0..1000 {
+            let before = time::now();
+            let seen = rounds();
+            wait_for("another round", || rounds() > seen)?;
+            let there = vcpu::TIME.load(Ordering::SeqCst);
+            let after = time::now();
+            ensure!(
+                there <= after,
+                "{there} on the other vCPU is after {after} here"
+            );
+            let _ = before;
+        }
+        Ok(())
+    });
+    s.check("smp/ipi", || {
+        let port = good!(bind_ipi(1));
+        set_mask(port, false)?;
+        // It blocks now; only the event brings it round again.
+        vcpu::COMMAND.store(1, Ordering::SeqCst);
+        let before = event::count(port);
+        for sent in 1..=100 {
+            good!(send(port));
+            wait_for("the event on the other vCPU", || {
+                event::count(port) >= before + sent
+            })?;
+        }
+        vcpu::COMMAND.store(0, Ordering::SeqCst);
+        good!(send(port));
+        let seen = rounds();
+        wait_for("another round", || rounds() > seen)?;
+        good!(close(port));
+        Ok(())
+    });
+    s.check("smp/down", || {
+        vcpu::COMMAND.store(2, Ordering::SeqCst);
+        wait_for("the vCPU to go down", || {
+            vcpu_op(abi::VCPUOP_IS_UP, 1, 0) == Ok(0)
+        })?;
+        let seen = rounds();
+        vcpu::COMMAND.store(0, Ordering::SeqCst);
+        same!(vcpu_op(abi::VCPUOP_UP, 1, 0), Ok(0));
+        wait_for("another round", || rounds() > seen)?;
+        vcpu::COMMAND.store(2, Ordering::SeqCst);
+        wait_for("the vCPU to go down", || {
+            vcpu_op(abi::VCPUOP_IS_UP, 1, 0) == Ok(0)
+        })
+    });
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    first(s);
+    second(s);
+}
