@@ -189,6 +189,11 @@ fn unmask<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Unmasks a port of the caller's, if it is one.
+pub(crate) fn unmask_port<M: Machine>(cx: &Cx<'_, M>, port: Port) {
+    let _ = unmask(cx, port);
+}
+
 fn status<M: Machine>(cx: &Cx<'_, M>, args: &mut abi::Status) -> Result<(), Errno> {
     let domain = caller_or_other(cx, args.dom, false)?;
     let state = domain.events.lock();

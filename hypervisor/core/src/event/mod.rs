@@ -31,6 +31,7 @@ use crate::types::{MAX_VCPUS, Port, VcpuId};
 
 pub use bind::alloc_unbound;
 pub use close::close_all;
+pub(crate) use hypercall::unmask_port;
 pub use hypercall::{compat_hypercall, hypercall};
 pub use info::{
     InfoWords, VcpuEvents, has_info, has_pending, info, register, release, set_upcall_mask,
@@ -100,6 +101,12 @@ impl<M: Machine> DomainEvents<M> {
     }
 }
 
+/// Frees a port that was allocated and then found no use.
+pub(crate) fn discard<M: Machine>(machine: &M, domain: &Domain<M>, port: Port) {
+    let freed = domain.events.lock().free(machine, domain, port);
+    drop(freed);
+}
+
 impl<M: Machine> State<M> {
     /// Takes a free port.
     fn allocate(
@@ -160,14 +167,6 @@ impl<M: Machine> State<M> {
             Abi::TwoLevel => two_level::is_pending(machine, domain, port),
             Abi::Fifo(fifo) => fifo.is_pending(machine, entry, port),
         })
-    }
-
-    /// Whether the guest has masked a port.
-    pub(crate) fn is_masked(&self, machine: &M, domain: &Domain<M>, port: Port) -> bool {
-        match &self.abi {
-            Abi::TwoLevel => two_level::is_masked(machine, domain, port),
-            Abi::Fifo(fifo) => fifo.is_masked(machine, port),
-        }
     }
 }
 

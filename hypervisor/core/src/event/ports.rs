@@ -121,11 +121,6 @@ impl<P> PortTable<P> {
         self.in_use
     }
 
-    /// The highest port that may be used.
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit
-    }
-
     /// Takes the lowest free port below `abi_limit` that is not `busy` (still linked in one of
     /// the guest's queues) and binds it. `ENOSPC` when there is none, `ENOMEM` when the table
     /// cannot grow.

@@ -130,12 +130,6 @@ impl Fifo {
         }
     }
 
-    /// Whether a port is masked.
-    pub(crate) fn is_masked<M: Machine>(&self, machine: &M, port: Port) -> bool {
-        self.word(machine, port.0)
-            .is_none_or(|word| word.get() & word::MASKED != 0)
-    }
-
     /// Takes a port's event back, when it is closed.
     pub(crate) fn clear_pending<M: Machine>(&self, machine: &M, port: Port) {
         if let Some(word) = self.word(machine, port.0) {
