@@ -47,7 +47,8 @@ pub(crate) enum Need {
 /// Installs what is missing for `need`.
 pub(crate) fn ensure(need: Need) -> Result<()> {
     let mut wanted = Vec::new();
-    if Bare::needs_debian()? {
+    let compiler = Bare::needs_debian()?;
+    if compiler {
         wanted.extend(COMPILER);
     }
     if need != Need::Compile {
@@ -59,7 +60,12 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
     if need == Need::Test {
         wanted.extend(HEADERS);
     }
-    let missing: Vec<&str> = wanted.into_iter().filter(|name| !installed(name)).collect();
+    // An old compiler counts as missing: installing it again upgrades it.
+    let old = compiler && !Bare::debian_is_ready();
+    let missing: Vec<&str> = wanted
+        .into_iter()
+        .filter(|name| !installed(name) || old && COMPILER.contains(name))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{paths, sh};
 
@@ -36,12 +36,18 @@ impl Bare {
         if rustup_has_target()? {
             return Ok(Self::Rustup);
         }
-        if !Path::new(DEBIAN_RUSTC).exists() || !Path::new(DEBIAN_LIBRARY).exists() {
+        let Some(version) = debian_version() else {
             bail!(
                 "no compiler for {TARGET}: rustup has not that target and Debian's rustc-web and \
                  rust-web-src are not installed; run `rustup target add {TARGET}` or install the two packages"
             );
-        }
+        };
+        ensure!(
+            version >= needed_version(),
+            "no compiler for {TARGET}: rustup has not that target, and Debian's rustc-web is older than {}; \
+             run `rustup target add {TARGET}`, or add Debian's security suite to apt's sources and upgrade",
+            env!("CARGO_PKG_RUST_VERSION")
+        );
         Ok(Self::Debian {
             sysroot: debian_sysroot()?,
         })
@@ -50,6 +56,11 @@ impl Bare {
     /// Whether a build would need Debian's packages because rustup lacks the target.
     pub(crate) fn needs_debian() -> Result<bool> {
         Ok(!rustup_has_target()?)
+    }
+
+    /// Whether Debian's compiler is there and new enough for us.
+    pub(crate) fn debian_is_ready() -> bool {
+        debian_version().is_some_and(|version| version >= needed_version())
     }
 
     /// Points a cargo command at this compiler.
@@ -82,6 +93,28 @@ impl Bare {
         }
         Ok(flags)
     }
+}
+
+/// The version that the workspace needs.
+fn needed_version() -> Vec<u32> {
+    numbers(env!("CARGO_PKG_RUST_VERSION"))
+}
+
+/// The version of Debian's compiler, if it and the library's sources are installed.
+fn debian_version() -> Option<Vec<u32>> {
+    if !Path::new(DEBIAN_RUSTC).exists() || !Path::new(DEBIAN_LIBRARY).exists() {
+        return None;
+    }
+    let text = sh::output(Command::new(DEBIAN_RUSTC).arg("--version")).ok()?;
+    text.split_whitespace().nth(1).map(numbers)
+}
+
+/// `1.96.0` as a list that compares.
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
 }
 
 fn rustup_sysroot() -> Result<PathBuf> {
