@@ -324,6 +324,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn route_gsi(&self, gsi: u32, mode: GsiMode, cpu: CpuId, vector: u8, masked: bool) -> bool;
     /// Masks or unmasks a redirection entry.
     fn mask_gsi(&self, gsi: u32, masked: bool);
+    /// Reads a register of the IO-APIC at a physical address; `None` if there is no such one.
+    fn ioapic_read(&self, base: u64, register: u8) -> Option<u32> {
+        let _ = (base, register);
+        None
+    }
     /// Acknowledges the highest interrupt in service at this CPU's LAPIC.
     fn eoi(&self);
     /// The MSI address and data that deliver `vector` to `cpu`.
@@ -353,6 +358,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn reboot(&self) -> !;
     /// Switches the machine off where that is known how (a test's exit device), else stops it.
     fn power_off(&self) -> !;
+    /// Writes the PM1 control registers of ACPI with the values that dom0's AML interpreter has
+    /// for a sleep state. Returns whether there are such registers; when the machine is switched
+    /// off by it, it does not return.
+    fn acpi_sleep(&self, pm1a: u16, pm1b: u16) -> bool;
     /// Stops the machine for ever, interrupts off.
     fn halt(&self) -> !;
     /// Copies the guest's registers out to what runs on return, and the machine's dump in a

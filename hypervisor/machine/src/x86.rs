@@ -280,6 +280,9 @@ impl Machine for X86 {
     fn reboot(&self) -> ! {
         reboot::reboot()
     }
+    fn acpi_sleep(&self, pm1a: u16, pm1b: u16) -> bool {
+        reboot::acpi_sleep(pm1a, pm1b)
+    }
     fn power_off(&self) -> ! {
         reboot::power_off()
     }

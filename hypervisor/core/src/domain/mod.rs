@@ -89,13 +89,15 @@ pub struct Domain<M: Machine> {
     /// Grants given and taken.
     pub grants: GrantTable<M>,
     /// Physical interrupts bound.
-    pub irqs: DomainIrqs,
+    pub irqs: DomainIrqs<M>,
     /// Weight and cap.
     pub sched: DomainSched,
     /// I/O resources.
     pub permissions: Mutex<Permissions>,
     /// What it has written to the hypervisor's console since its last line's end.
     pub console_line: Mutex<crate::console::GuestLine>,
+    /// How many vCPUs it was created for.
+    pub max_vcpus: u32,
     /// Its vCPUs, in order of number; empty before `max_vcpus`, and once dead.
     pub vcpus: RwLock<Vec<Arc<Vcpu<M>>>>,
     /// CPUs whose TLB may hold its translations.
@@ -129,6 +131,7 @@ impl<M: Machine> Domain<M> {
             sched: DomainSched::default(),
             permissions: Mutex::new(Permissions::default()),
             console_line: Mutex::new(crate::console::GuestLine::default()),
+            max_vcpus: config.max_vcpus,
             vcpus: RwLock::new(Vec::new()),
             dirty_cpus: [const { AtomicU64::new(0) }; MAX_CPUS / 64],
         }
@@ -179,6 +182,8 @@ pub struct Limits {
     pub grant_frames: u32,
     /// Most frames' worth of maptrack entries.
     pub maptrack_frames: u32,
+    /// How many vCPUs it gets.
+    pub max_vcpus: u32,
 }
 
 impl Default for Limits {
@@ -188,6 +193,7 @@ impl Default for Limits {
             max_event_port: 1023,
             grant_frames: 64,
             maptrack_frames: 1024,
+            max_vcpus: 1,
         }
     }
 }

@@ -7,16 +7,19 @@ use alloc::vec::Vec;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU16, Ordering};
 use crate::types::DomId;
 
 /// All domains that have a number.
 pub struct DomainTable<M: Machine> {
     domains: RwLock<BTreeMap<DomId, Arc<Domain<M>>>>,
+    /// The number given out last.
+    last: AtomicU16,
 }
 
 impl<M: Machine> Default for DomainTable<M> {
     fn default() -> Self {
-        Self { domains: RwLock::new(BTreeMap::new()) }
+        Self { domains: RwLock::new(BTreeMap::new()), last: AtomicU16::new(0) }
     }
 }
 
@@ -47,6 +50,14 @@ impl<M: Machine> DomainTable<M> {
         let after = (last.0.saturating_add(1)..DomId::FIRST_RESERVED).map(DomId);
         let before = (1..=last.0.min(DomId::FIRST_RESERVED - 1)).map(DomId);
         after.chain(before).find(|id| !domains.contains_key(id))
+    }
+
+    /// A number for a new domain: the first free one after the one given out last, so that a
+    /// number is not used again soon.
+    pub fn next_id(&self) -> Option<DomId> {
+        let id = self.free_id(DomId(self.last.load(Ordering::Relaxed)))?;
+        self.last.store(id.0, Ordering::Relaxed);
+        Some(id)
     }
 
     /// All domains from number `first` on, in ascending order, `limit` at the most.

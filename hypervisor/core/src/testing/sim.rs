@@ -445,6 +445,9 @@ impl Machine for Sim {
     fn reboot(&self) -> ! {
         panic!("the machine was reset")
     }
+    fn acpi_sleep(&self, _pm1a: u16, _pm1b: u16) -> bool {
+        false
+    }
     fn halt(&self) -> ! {
         panic!("the machine was halted")
     }
