@@ -20,3 +20,10 @@ pub(crate) fn has_huge_pages() -> bool {
         .get_extended_processor_and_feature_identifiers()
         .is_some_and(|f| f.has_1gib_pages())
 }
+
+/// How many bits a physical address has here.
+pub(crate) fn physical_address_bits() -> u32 {
+    // CPUID 8000_0008h: EAX bits 0-7 (AMD64 APM vol. 3, appendix E; SDM vol. 2, CPUID).
+    let leaf = core::arch::x86_64::__cpuid(0x8000_0008);
+    leaf.eax & 0xff
+}

@@ -11,7 +11,7 @@ use oxen_core::mm::frame::Frame;
 use crate::layout::{FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
-use crate::{apic, hpet, memory};
+use crate::{apic, cpu, hpet, memory};
 
 const WORDS: usize = to_usize(PAGE_SIZE / 8);
 
@@ -212,7 +212,8 @@ pub(crate) fn load_cr3(l4: Option<Mfn>) {
 pub(crate) fn is_mappable_io(mfn: Mfn) -> bool {
     const LAPIC: u64 = 0xfee00;
     let start = mfn.0 << PAGE_SHIFT;
-    mfn.0 < 1 << 40
+    start >> cpu::physical_address_bits() == 0
+        && mfn.0 < 1 << 40
         && mfn.0 != LAPIC
         && !memory::overlaps_ram(start, start + PAGE_SIZE)
         && !apic::ioapic::owns_frame(mfn.0)

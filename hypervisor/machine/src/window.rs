@@ -4,12 +4,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use oxen_core::Mfn;
 
-use crate::control;
 use crate::layout::{DIRECT_MAP_BASE, GDT_WINDOW, LDT_WINDOW, PAGE_SIZE, PERCPU_STRIDE};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
 use crate::percpu::{area, this_header};
 use crate::trap::window_word;
+use crate::{control, image};
 
 /// Pages of a CPU's area.
 const PAGES: usize = to_usize(PERCPU_STRIDE / PAGE_SIZE);
@@ -29,13 +29,29 @@ pub(crate) fn entries(cpu: u32) -> &'static [AtomicU64; PAGES] {
     unsafe { &*entry.cast::<[AtomicU64; PAGES]>() }
 }
 
+/// What stands where a guest has no GDT frame: null descriptors, so that loading one of them gives the guest #GP and no
+/// page fault at an address of the hypervisor's.
+#[repr(align(4096))]
+struct NoDescriptors([u8; to_usize(PAGE_SIZE)]);
+static NO_DESCRIPTORS: NoDescriptors = NoDescriptors([0; to_usize(PAGE_SIZE)]);
+
+/// The entry for an empty page of the window: nothing, or in the GDT's null descriptors.
+fn empty(index: usize) -> u64 {
+    if (GDT_FIRST..LDT_FIRST).contains(&index) {
+        let address = NO_DESCRIPTORS.0.as_ptr().addr() as u64;
+        image::physical(address) | Flags::READ.bits()
+    } else {
+        0
+    }
+}
+
 /// Sets page `index` of this CPU's area and forgets the old translation.
 pub(crate) fn set(index: usize, frame: Option<Mfn>) {
     // SAFETY: this CPU's own header.
     let (cpu, entries) = unsafe { ((*this_header()).cpu, (*this_header()).entry[window_word()]) };
     // SAFETY: the word was set by `trap::init_cpu` from `entries`.
     let entries = unsafe { &*(entries as *const [AtomicU64; PAGES]) };
-    let value = frame.map_or(0, |frame| frame.address() | MAPPED);
+    let value = frame.map_or_else(|| empty(index), |frame| frame.address() | MAPPED);
     let Some(entry) = entries.get(index) else {
         return;
     };

@@ -2,7 +2,8 @@
 //!
 //! A CPU's GDT is a window of its per-CPU area: 14 pages for the frames of the running guest's GDT, then one page with
 //! the hypervisor's own descriptors (and the TSS). The LDT is a second window. Their L1 entries are written by the CPU
-//! they belong to, and are not global, so that loading CR3 forgets them.
+//! they belong to, and are not global, so that loading CR3 forgets them. GDT pages that the guest does not have are zeros,
+//! so that its selectors past the end raise #GP; LDT pages are mapped when the CPU first misses them.
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
@@ -189,6 +190,9 @@ pub(super) fn load(cpu: &PerCpu) {
     // SAFETY: this CPU's own header.
     unsafe { (*this_header()).entry[word::WINDOW] = core::ptr::from_ref(entries) as u64 };
     let frame = Mfn::containing(crate::paging::undirect(core::ptr::from_ref(page) as u64));
+    for page in 0..GUEST_PAGES {
+        window::set(window::GDT_FIRST + page, None);
+    }
     window::set(window::GDT_FIRST + GUEST_PAGES, Some(frame));
     // SAFETY: the page is mapped at its place in the window now and never freed.
     unsafe { load_tables(base) }
