@@ -43,7 +43,17 @@ pub(super) fn allow<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, boot: &B
         }
     }
     permissions.iomem.insert(0, (1 << 40) - 1);
+    if has_hypertransport(&hv.machine) {
+        permissions.iomem.remove(0xfd_0000_0000 >> 12, 0xff_ffff_ffff >> 12);
+    }
     if let Some(last) = hv.machine.gsi_count().checked_sub(1) {
         permissions.irqs.insert(0, u64::from(last));
     }
+}
+
+/// Whether the processor is of a make that reserves the HyperTransport range below 2^40 (AMD64 APM
+/// vol. 2, 5.3.3), in which there is no device memory: AMD's or Hygon's.
+fn has_hypertransport<M: Machine>(machine: &M) -> bool {
+    let [_, ebx, _, _] = machine.cpuid(0, 0);
+    ebx == u32::from_le_bytes(*b"Auth") || ebx == u32::from_le_bytes(*b"Hygo")
 }

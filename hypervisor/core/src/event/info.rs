@@ -179,7 +179,10 @@ pub fn register<M: Machine>(
     let offset = u64::from(arg.offset);
     let itself = core::ptr::eq(vcpu, &**cx.vcpu);
     let down = vcpu.paused.load(Ordering::Acquire) & Paused::DOWN.bits() != 0;
-    if offset > PAGE_SIZE - SIZE || !offset.is_multiple_of(8) || !(itself || down) {
+    if offset > PAGE_SIZE - SIZE {
+        return Err(Errno::ENXIO.into());
+    }
+    if !offset.is_multiple_of(8) || !(itself || down) {
         return Err(Errno::EINVAL.into());
     }
     let mfn = Mfn(arg.mfn);

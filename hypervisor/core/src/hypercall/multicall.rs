@@ -27,8 +27,9 @@ pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> Hc
         }
         let mut entry = at.read(cx.machine())?;
         let outcome = match entry.op {
-            // Calls that change what the list itself stands on.
-            HYPERVISOR_MULTICALL | HYPERVISOR_IRET => Err(Errno::ENOSYS.into()),
+            // A list in a list, and a call that leaves it.
+            HYPERVISOR_MULTICALL => Err(Errno::EINVAL.into()),
+            HYPERVISOR_IRET => Err(Errno::ENOSYS.into()),
             op => call(cx, op, entry.args),
         };
         let result = match outcome {

@@ -13,6 +13,7 @@ mod place;
 mod queue;
 mod switch;
 mod wake;
+mod watchdog;
 
 pub use account::DomainSched;
 pub use idle::idle;

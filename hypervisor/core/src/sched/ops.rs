@@ -39,7 +39,7 @@ pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
         }
         SCHEDOP_POLL => poll(cx, GuestHandle::<Poll>::new(arg).read(cx.machine())?),
         SCHEDOP_REMOTE_SHUTDOWN => remote_shutdown(cx, GuestHandle::new(arg)),
-        SCHEDOP_WATCHDOG => Err(Errno::ENOSYS.into()),
+        SCHEDOP_WATCHDOG => crate::sched::watchdog::watchdog(cx, GuestHandle::new(arg)),
         SCHEDOP_PIN_OVERRIDE => pin_override(cx, GuestHandle::new(arg)),
         _ => Err(Errno::ENOSYS.into()),
     }
@@ -98,10 +98,10 @@ fn pin_override<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<PinOverride>) -> Hc
     }
     let request = arg.read(cx.machine())?;
     let (_, soft) = cx.vcpu.sched.affinity();
-    let hard = match u16::try_from(request.pcpu) {
-        Err(_) => None,
-        Ok(cpu) => {
-            let cpu = crate::types::CpuId(cpu);
+    let hard = match request.pcpu {
+        ..0 => None,
+        cpu => {
+            let cpu = crate::types::CpuId(u16::try_from(cpu).map_err(|_| Errno::EINVAL)?);
             if !cx.machine().cpus().contains(cpu) {
                 return Err(Errno::EINVAL.into());
             }

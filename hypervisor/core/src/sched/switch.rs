@@ -278,4 +278,5 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
     crate::time::change_runstate(vcpu, RUNSTATE_RUNNING, now);
     crate::time::write_runstate_area(machine, vcpu);
     crate::time::publish(cpu.hv, vcpu, false);
+    crate::time::start_tick(cpu, vcpu, now);
 }

@@ -15,6 +15,9 @@ use crate::time::runstate::RunState;
 use crate::types::CpuId;
 use crate::vcpu::Vcpu;
 
+/// The period in nanoseconds of the tick that every vCPU starts with, until its guest stops it.
+const FIRST_PERIOD: u64 = 10_000_000;
+
 /// Which of a vCPU's timers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -24,12 +27,23 @@ pub enum Kind {
     Periodic,
     /// `SCHEDOP_poll`'s time limit.
     Poll,
+    /// One of the domain's two watchdogs, which its vCPU 0 carries.
+    Watchdog(Dog),
+}
+
+/// Which of a domain's watchdogs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dog {
+    /// The guest knows it as 1.
+    First,
+    /// The guest knows it as 2.
+    Second,
 }
 
 /// What a vCPU has of its own for time.
 pub struct VcpuTime {
     /// Where and for when each timer is armed.
-    armed: [Mutex<Option<(CpuId, u64)>>; 3],
+    armed: [Mutex<Option<(CpuId, u64)>>; 5],
     /// Period of the periodic timer in nanoseconds; 0 = off.
     pub(super) period: AtomicU64,
     /// Guest-virtual address of the registered runstate area; 0 = none.
@@ -45,8 +59,8 @@ pub struct VcpuTime {
 impl Default for VcpuTime {
     fn default() -> Self {
         Self {
-            armed: [const { Mutex::new(None) }; 3],
-            period: AtomicU64::new(0),
+            armed: [const { Mutex::new(None) }; 5],
+            period: AtomicU64::new(FIRST_PERIOD),
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             runstate: Mutex::new(RunState::default()),
@@ -61,7 +75,14 @@ impl VcpuTime {
             Kind::SingleShot => &self.armed[0],
             Kind::Periodic => &self.armed[1],
             Kind::Poll => &self.armed[2],
+            Kind::Watchdog(Dog::First) => &self.armed[3],
+            Kind::Watchdog(Dog::Second) => &self.armed[4],
         }
+    }
+
+    /// Whether a timer is armed.
+    pub fn is_armed(&self, kind: Kind) -> bool {
+        self.slot(kind).lock().is_some()
     }
 }
 
@@ -77,6 +98,14 @@ pub fn arm<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind, deadlin
     crate::sched::deadline_moved(cpu, deadline);
 }
 
+/// A vCPU comes to this CPU: its periodic timer, which the guest may not have set itself, runs.
+pub fn start_tick<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>, now: u64) {
+    let period = vcpu.time.period.load(Ordering::Acquire);
+    if period != 0 && !vcpu.time.is_armed(Kind::Periodic) {
+        arm(cpu, vcpu, Kind::Periodic, now.saturating_add(period));
+    }
+}
+
 /// Disarms a timer.
 pub fn cancel<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind) {
     if let Some((on, old)) = vcpu.time.slot(kind).lock().take() {
@@ -87,7 +116,8 @@ pub fn cancel<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind) {
 /// Disarms all of a vCPU's timers (it goes down, or its domain dies).
 pub fn cancel_all<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>) {
     vcpu.time.period.store(0, Ordering::Release);
-    for kind in [Kind::SingleShot, Kind::Periodic, Kind::Poll] {
+    let dogs = [Dog::First, Dog::Second].map(Kind::Watchdog);
+    for kind in [Kind::SingleShot, Kind::Periodic, Kind::Poll].into_iter().chain(dogs) {
         cancel(hv, vcpu, kind);
     }
 }
@@ -114,6 +144,10 @@ pub fn expire<M: Machine>(cpu: &PerCpu<M>) {
                 }
             }
             Kind::Poll => crate::sched::wake(cpu.hv, &vcpu, cpu.id),
+            Kind::Watchdog(_) => {
+                crate::log_warning!(cpu.hv, "d{}: watchdog expired", vcpu.domain.id.0);
+                crate::domain::shutdown(cpu, &vcpu.domain, oxen_abi::sched::SHUTDOWN_WATCHDOG);
+            }
         }
     }
 }

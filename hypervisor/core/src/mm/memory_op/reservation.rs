@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::mm::{Purpose, alloc_frames, get_page, put_page, take_allocation, types};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
-use crate::types::Mfn;
+use crate::types::{DomId, Mfn};
 
 /// Largest extent of an unprivileged caller: 2 MiB, as its own memory was given out in.
 const GUEST_ORDER: u32 = 9;
@@ -146,10 +146,10 @@ pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -
         return Err(Errno::EPERM.into());
     }
     let request = arg.read(cx.machine())?;
-    let domain = target(cx, request.domid)?;
-    if request.extent_order != 0 || request.mem_flags != 0 {
+    if request.extent_order != 0 || request.mem_flags != 0 || !DomId(request.domid).is_ordinary() {
         return Err(Errno::EINVAL.into());
     }
+    let domain = cx.hv.domains.get(DomId(request.domid)).ok_or(Errno::EINVAL)?;
     if request.nr_extents > domain.memory.max.load(Ordering::Acquire) {
         return Err(Errno::EINVAL.into());
     }

@@ -4,6 +4,7 @@
 mod decode;
 
 use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::xen::VMASST_TYPE_WRITABLE_PAGETABLES;
 
 use crate::machine::Machine;
 use crate::mm::entry::{Update, replace_entry};
@@ -11,6 +12,7 @@ use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, get_type, put_type, read_entry};
 use crate::mm::{get_page, pte, put_page, walk};
 use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
 
 use decode::{Action, Instruction, Registers, decode, operand, truncate};
 
@@ -85,8 +87,13 @@ fn set_operand(regs: &mut CpuUserRegs, reg: u8, size: u8, high_bytes: bool, valu
 }
 
 /// A write fault at `addr` in guest-kernel mode: does the write if `addr` is an entry of one of
-/// the guest's L1 tables. `false` if the fault is the guest's own.
+/// the guest's L1 tables, for guests that have asked for this and for the control domain, whose
+/// kernel relies on it. `false` if the fault is the guest's own.
 pub fn write_fault<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, addr: u64) -> bool {
+    let assists = cx.domain().vm_assist.load(Ordering::Relaxed);
+    if assists & (1 << VMASST_TYPE_WRITABLE_PAGETABLES) == 0 && !cx.domain().privileged {
+        return false;
+    }
     let Some(root) = cx.vcpu.arch.lock().kernel_root else { return false };
     let Some((mapping, _)) = walk::translate(cx.machine(), root, addr) else { return false };
     let table = pte::frame(mapping);
