@@ -8,10 +8,14 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use oxen_core::Mfn;
 use oxen_core::mm::frame::Frame;
 
+use crate::boot::e820::ram_pages;
 use crate::layout::{FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
 use crate::{apic, cpu, hpet, memory};
+
+/// Where memory begins that guests are given: 1 MiB.
+const LOW_MEMORY: u64 = 1 << 20;
 
 const WORDS: usize = to_usize(PAGE_SIZE / 8);
 
@@ -22,6 +26,25 @@ pub(crate) fn entry(mfn: Mfn) -> Option<&'static Frame> {
     let place = memory::frame_entry(mfn.0)?;
     // SAFETY: the frame table has this entry for ever, zeroed at boot, which is a valid `Frame`: a struct of atomics.
     Some(unsafe { place.cast::<Frame>().as_ref() })
+}
+
+/// Marks frames that have an entry but are not RAM: devices and firmware. Called once, before `core` looks at any.
+pub(crate) fn mark_devices() {
+    let last = memory::max_frame();
+    // Below 1 MiB everything is the firmware's, whatever the map calls it: dom0 looks for tables there.
+    let mut next = LOW_MEMORY >> PAGE_SHIFT;
+    (0..next).for_each(mark_device);
+    for (start, end) in ram_pages(memory::map()) {
+        (next..(start >> PAGE_SHIFT).min(last)).for_each(mark_device);
+        next = next.max(end >> PAGE_SHIFT);
+    }
+    (next..last).for_each(mark_device);
+}
+
+fn mark_device(mfn: u64) {
+    if let Some(frame) = entry(Mfn(mfn)) {
+        frame.mark_io();
+    }
 }
 
 /// The address of a guest's frame in the direct map.
@@ -215,7 +238,7 @@ pub(crate) fn is_mappable_io(mfn: Mfn) -> bool {
     start >> cpu::physical_address_bits() == 0
         && mfn.0 < 1 << 40
         && mfn.0 != LAPIC
-        && !memory::overlaps_ram(start, start + PAGE_SIZE)
+        && (start < LOW_MEMORY || !memory::overlaps_ram(start, start + PAGE_SIZE))
         && !apic::ioapic::owns_frame(mfn.0)
         && !hpet::owns_frame(mfn.0)
 }

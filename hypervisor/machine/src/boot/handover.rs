@@ -42,6 +42,7 @@ pub(super) struct GuestMemory {
 pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     let GuestMemory { free, modules } = &*memory;
     memory::set_guest_ram(free);
+    crate::frames::mark_devices();
     let frames = |&(start, end): &(u64, u64)| (Mfn(start >> PAGE_SHIFT), Mfn(end >> PAGE_SHIFT));
     let hv = oxen_core::start::hypervisor(
         X86,
@@ -60,7 +61,7 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     let files: Vec<_> = boot
         .modules
         .iter()
-        .filter_map(|module| file(module))
+        .filter_map(file)
         .collect();
     let given = Boot {
         modules: &files,
