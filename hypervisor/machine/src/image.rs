@@ -19,31 +19,31 @@ fn address(symbol: *const u8) -> u64 {
 }
 
 /// Machine code.
-pub fn text() -> Range<u64> {
+pub(crate) fn text() -> Range<u64> {
     address(&raw const __text_start)..address(&raw const __text_end)
 }
 
 /// Constants.
-pub fn rodata() -> Range<u64> {
+pub(crate) fn rodata() -> Range<u64> {
     address(&raw const __rodata_start)..address(&raw const __rodata_end)
 }
 
 /// Variables.
-pub fn data() -> Range<u64> {
+pub(crate) fn data() -> Range<u64> {
     address(&raw const __data_start)..address(&raw const __image_end)
 }
 
 /// The page of entry stubs, which every CPU has at the bottom of its stack block too.
-pub fn entry_stubs() -> u64 {
+pub(crate) fn entry_stubs() -> u64 {
     address(&raw const __entry_stubs_start)
 }
 
 /// Physical address of something in the image.
-pub const fn physical(va: u64) -> u64 {
+pub(crate) const fn physical(va: u64) -> u64 {
     va - IMAGE_BASE + IMAGE_PHYS
 }
 
 /// The physical memory that the image occupies, its boot section included.
-pub fn physical_range() -> Range<u64> {
+pub(crate) fn physical_range() -> Range<u64> {
     IMAGE_PHYS..physical(data().end)
 }

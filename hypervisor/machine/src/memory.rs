@@ -177,26 +177,24 @@ pub(crate) fn set_guest_ram(ranges: &Ranges) {
 /// Reads a frame's M2P entry; all ones for a frame that has none.
 #[inline]
 pub fn m2p(mfn: u64) -> u64 {
-    // SAFETY: a frame with a frame-table entry has an M2P entry: the M2P's chunks are four times as large. Guests read
-    // the same words, so the access is atomic.
-    m2p_slot(mfn).map_or(u64::MAX, |slot| {
-        unsafe { slot.as_ref() }.load(Ordering::Relaxed)
-    })
+    m2p_slot(mfn).map_or(u64::MAX, |slot| slot.load(Ordering::Relaxed))
 }
 
 /// Writes a frame's M2P entry, if it has one.
 #[inline]
 pub fn set_m2p(mfn: u64, pfn: u64) {
     if let Some(slot) = m2p_slot(mfn) {
-        // SAFETY: as in `m2p`.
-        unsafe { slot.as_ref() }.store(pfn, Ordering::Relaxed);
+        slot.store(pfn, Ordering::Relaxed);
     }
 }
 
 #[inline]
-fn m2p_slot(mfn: u64) -> Option<NonNull<AtomicU64>> {
+fn m2p_slot(mfn: u64) -> Option<&'static AtomicU64> {
     frame_entry(mfn)?;
-    NonNull::new((M2P_RW_BASE + mfn * 8) as *mut AtomicU64)
+    let slot = (M2P_RW_BASE + mfn * 8) as *const AtomicU64;
+    // SAFETY: a frame with a frame-table entry has an M2P entry, for the M2P's pieces are four times as large. Guests
+    // read the same words, so they are atomic.
+    Some(unsafe { &*slot })
 }
 
 /// The first frame of 2 MiB piece number `piece` of the M2P table itself.

@@ -58,11 +58,7 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     smp::release();
     listen(hv.options.com1.irq);
 
-    let files: Vec<_> = boot
-        .modules
-        .iter()
-        .filter_map(file)
-        .collect();
+    let files: Vec<_> = boot.modules.iter().filter_map(file).collect();
     let given = Boot {
         modules: &files,
         vga: vga(),

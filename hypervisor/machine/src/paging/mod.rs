@@ -11,7 +11,7 @@ mod tables;
 pub use entry::Flags;
 pub(crate) use layout_map::{map_direct, map_image};
 pub use mmio::{Mmio, map_mmio};
-pub(crate) use tables::{activate, init, l4_entries, leaf_entry, map, own_l4, set_leaf, translate};
+pub(crate) use tables::{activate, init, l4_entries, map, own_l4, translate};
 
 use core::fmt;
 

@@ -134,34 +134,10 @@ pub(crate) fn map(va: u64, phys: u64, size: u64, flags: Flags) -> Result<(), Map
         } else {
             Flags::empty()
         };
-        leaf(
-            va + done,
-            level,
-            (phys + done) | (flags | large).bits(),
-            false,
-        )?;
+        leaf(va + done, level, (phys + done) | (flags | large).bits())?;
         done += SPAN.get(level).copied().unwrap_or(PAGE_SIZE);
     }
     Ok(())
-}
-
-/// Writes the 4 KiB leaf for `va`, whatever was there; 0 unmaps. The caller flushes the TLBs that may hold the old one.
-pub(crate) fn set_leaf(va: u64, value: u64) -> Result<(), MapError> {
-    if !(HYPERVISOR_START..HYPERVISOR_END).contains(&va) {
-        return Err(MapError::Range);
-    }
-    let _held = CHANGING.lock();
-    leaf(va, 0, value, true)
-}
-
-/// Where the 4 KiB leaf entry for `va` is, in the direct map; the tables that lead to it are made. The entries of one
-/// L1 table lie one after the other.
-pub(crate) fn leaf_entry(va: u64) -> Result<*mut u64, MapError> {
-    if !(HYPERVISOR_START..HYPERVISOR_END).contains(&va) {
-        return Err(MapError::Range);
-    }
-    let _held = CHANGING.lock();
-    Ok(table_of(va, 0)?.slot(index(va, 0)))
 }
 
 /// The table at `level` that has the entry for `va`.
@@ -174,11 +150,11 @@ fn table_of(va: u64, level: usize) -> Result<Table, MapError> {
     Ok(table)
 }
 
-/// Writes the leaf for `va` at `level` (0 to 2).
-fn leaf(va: u64, level: usize, value: u64, replace: bool) -> Result<(), MapError> {
+/// Writes the leaf for `va` at `level` (0 to 2), where there must be none.
+fn leaf(va: u64, level: usize, value: u64) -> Result<(), MapError> {
     let table = table_of(va, level)?;
     let slot = index(va, level);
-    if !replace && table.read(slot) & Flags::PRESENT.bits() != 0 {
+    if table.read(slot) & Flags::PRESENT.bits() != 0 {
         return Err(MapError::InUse(va));
     }
     table.write(slot, value);

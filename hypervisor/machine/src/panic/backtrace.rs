@@ -34,7 +34,7 @@ unsafe extern "C" {
 /// Prints the function that an address lies in.
 pub(super) fn print_address(out: &mut dyn Write, rip: u64) {
     // SAFETY: constant data of the image, of that size.
-    let table = unsafe { &*(&raw const SYMBOLS) };
+    let table = unsafe { &SYMBOLS };
     let name = image::text()
         .contains(&rip)
         .then(|| symbols::lookup(table, low32(rip - IMAGE_BASE)))
