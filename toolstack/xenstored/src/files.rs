@@ -1,43 +1,15 @@
-//! The files of the daemon: pid file, sockets, log, saved state.
+//! The files of the daemon: sockets and saved state.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
+use anyhow::{Context as _, Result};
 
 use crate::logic::state::Saved;
 use crate::server::Listeners;
-
-/// Writes the process id and locks the file, so that there is one daemon only.
-pub(crate) fn lock_pid_file(path: &Path) -> Result<File> {
-    let name = path.display();
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .open(path);
-    let mut file = file.with_context(|| format!("cannot open {name}"))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::AGAIN) => {
-            let pid = fs::read_to_string(path).unwrap_or_default();
-            bail!("xenstored runs already, as process {}", pid.trim());
-        }
-        Err(e) => return Err(e).with_context(|| format!("cannot lock {name}")),
-    }
-    file.set_len(0)
-        .with_context(|| format!("cannot empty {name}"))?;
-    writeln!(file, "{}", std::process::id()).with_context(|| format!("cannot write {name}"))?;
-    Ok(file)
-}
 
 /// Makes the sockets, for root only.
 pub(crate) fn listen(directory: &Path) -> Result<Listeners> {
@@ -68,20 +40,6 @@ pub(crate) fn listen(directory: &Path) -> Result<Listeners> {
         all: bind("socket")?,
         read_only,
     })
-}
-
-/// Opens a log file for appending.
-pub(crate) fn append_to(path: &Path) -> Result<File> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path);
-    file.with_context(|| format!("cannot open the log {}", path.display()))
 }
 
 const STATE: &str = "state.json";
@@ -120,11 +78,4 @@ pub(crate) fn save_state(directory: &Path, saved: &Saved) -> Result<()> {
     written.with_context(|| format!("cannot save the state to {}", early.display()))?;
     fs::rename(&early, &path)
         .with_context(|| format!("cannot save the state to {}", path.display()))
-}
-
-/// Without xenstored no domain can be controlled, so the kernel should take others first when memory runs out.
-pub(crate) fn avoid_out_of_memory_killer() {
-    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-900") {
-        tracing::debug!("cannot lower the score for the out-of-memory killer: {error}");
-    }
 }

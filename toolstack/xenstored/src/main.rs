@@ -60,8 +60,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     start_log(arguments)?;
     // Held until the end.
-    let _pid_file = files::lock_pid_file(&arguments.pid_file)?;
-    files::avoid_out_of_memory_killer();
+    let _pid_file = daemon::lock_pid_file(&arguments.pid_file)?;
+    daemon::avoid_out_of_memory_killer();
     // Before anything can be lost: a signal from here on leads to an orderly end.
     let (signal, sender) = std::os::unix::net::UnixStream::pair().context("a pair of sockets")?;
     for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -99,7 +99,7 @@ fn start_log(arguments: &Arguments) -> Result<()> {
     if arguments.foreground {
         builder.with_writer(std::io::stderr).init();
     } else {
-        let file = files::append_to(&arguments.log_file)?;
+        let file = daemon::append_to(&arguments.log_file)?;
         builder.with_ansi(false).with_writer(file).init();
     }
     Ok(())
