@@ -342,8 +342,13 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// Writes four bytes of device memory; refuses RAM, the LAPIC and the IO-APICs.
     fn mmio_write32(&self, addr: u64, value: u32) -> bool;
     /// Whether a frame is device memory that a privileged domain may map: not RAM in use by the
-    /// hypervisor, not a LAPIC, IO-APIC, HPET or IOMMU.
+    /// hypervisor, not a LAPIC, IO-APIC or IOMMU.
     fn is_mappable_io(&self, mfn: Mfn) -> bool;
+    /// Whether such a frame may only be read, because the hypervisor drives what is there: the
+    /// HPET, which firmware's methods read.
+    fn is_read_only_io(&self, _mfn: Mfn) -> bool {
+        false
+    }
 
     // ---- the host -------------------------------------------------------------------------
 

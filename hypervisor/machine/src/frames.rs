@@ -231,14 +231,25 @@ pub(crate) fn load_cr3(l4: Option<Mfn>) {
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }
 }
 
-/// Whether a frame is device memory that dom0 may map.
+/// Whether a frame is device memory that dom0 may map. A page that is RAM only in part counts as the firmware's.
 pub(crate) fn is_mappable_io(mfn: Mfn) -> bool {
     const LAPIC: u64 = 0xfee00;
-    let start = mfn.0 << PAGE_SHIFT;
-    start >> cpu::physical_address_bits() == 0
-        && mfn.0 < 1 << 40
+    if mfn.0 >> (cpu::physical_address_bits() - PAGE_SHIFT) != 0 {
+        return false;
+    }
+    let ram = match entry(mfn) {
+        Some(frame) => !frame.is_io(),
+        None => {
+            let start = mfn.0 << PAGE_SHIFT;
+            memory::overlaps_ram(start, start + PAGE_SIZE)
+        }
+    };
+    !ram
         && mfn.0 != LAPIC
-        && (start < LOW_MEMORY || !memory::overlaps_ram(start, start + PAGE_SIZE))
         && !apic::ioapic::owns_frame(mfn.0)
-        && !hpet::owns_frame(mfn.0)
+}
+
+/// Whether dom0 may only read such a frame.
+pub(crate) fn is_read_only_io(mfn: Mfn) -> bool {
+    hpet::owns_frame(mfn.0)
 }

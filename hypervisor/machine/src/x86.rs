@@ -268,6 +268,9 @@ impl Machine for X86 {
         frames::is_mappable_io(mfn)
     }
 
+    fn is_read_only_io(&self, mfn: Mfn) -> bool {
+        frames::is_read_only_io(mfn)
+    }
     fn console_write(&self, bytes: &[u8]) {
         console::write(bytes);
     }

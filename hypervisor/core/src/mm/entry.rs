@@ -83,8 +83,9 @@ fn acquire_io<M: Machine>(
     if !cpu.hv.machine.is_mappable_io(mfn) || !domain.permissions.lock().iomem.contains(mfn.0) {
         return Err(Errno::EPERM.into());
     }
-    let writable = !crate::irq::is_read_only_mmio(cpu.hv, mfn);
-    Ok(pte::adjust(if writable { entry } else { entry & !pte::RW }))
+    let read_only =
+        cpu.hv.machine.is_read_only_io(mfn) || crate::irq::is_read_only_mmio(cpu.hv, mfn);
+    Ok(pte::adjust(if read_only { entry & !pte::RW } else { entry }))
 }
 
 /// Drops the references of an entry that was taken out of a table of `level`.
