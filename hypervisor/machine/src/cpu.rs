@@ -23,7 +23,7 @@ pub(crate) fn has_huge_pages() -> bool {
 
 /// How many bits a physical address has here.
 pub(crate) fn physical_address_bits() -> u32 {
+    static BITS: spin::Once<u32> = spin::Once::new();
     // CPUID 8000_0008h: EAX bits 0-7 (AMD64 APM vol. 3, appendix E; SDM vol. 2, CPUID).
-    let leaf = core::arch::x86_64::__cpuid(0x8000_0008);
-    leaf.eax & 0xff
+    *BITS.call_once(|| (core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff).clamp(36, 52))
 }

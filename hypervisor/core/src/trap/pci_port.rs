@@ -1,5 +1,6 @@
 //! dom0's PCI configuration accesses through ports 0xcf8 to 0xcff.
 
+use crate::irq::pci::{Function, config_write};
 use crate::machine::{IoSize, Machine};
 use crate::percpu::Cx;
 
