@@ -1,11 +1,18 @@
-//! The console: dom0 writes through the hypervisor.
+//! The console: dom0 writes through the hypervisor, others into their console ring.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
 
-use oxen_abi::hypercall::HYPERVISOR_CONSOLE_IO;
+use oxen_abi::event_channel::{EVTCHNOP_SEND, Send};
+use oxen_abi::hypercall::{
+    HYPERVISOR_CONSOLE_IO, HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP,
+};
+use oxen_abi::sched::SCHEDOP_YIELD;
+use oxen_abi::start_info::SIF_INITDOMAIN;
 use oxen_abi::xen::CONSOLEIO_WRITE;
 
-use crate::sys::hypercall;
+use crate::sys::shared::{self, ConsoleRing};
+use crate::sys::{self, hypercall};
 
 /// Collects a line, so that it reaches the console in one piece.
 struct Line {
@@ -37,8 +44,14 @@ impl Write for Line {
     }
 }
 
-/// Writes bytes; what the hypervisor refuses is lost, for there is nobody else to tell.
+/// Writes bytes; what cannot be written is lost, for there is nobody else to tell.
 fn write(bytes: &mut [u8]) {
+    if sys::start_info().flags & SIF_INITDOMAIN == 0 {
+        if let Some(ring) = shared::own_console() {
+            write_ring(ring, bytes);
+        }
+        return;
+    }
     let _ = hypercall::call(
         HYPERVISOR_CONSOLE_IO,
         [
@@ -47,6 +60,38 @@ fn write(bytes: &mut [u8]) {
             hypercall::slice_address(bytes),
         ],
     );
+}
+
+/// How often a full ring is looked at again before its rest is dropped: a console daemon that
+/// does not run must not stop the guest for ever.
+const PATIENCE: u32 = 100_000;
+
+fn write_ring(ring: &ConsoleRing, bytes: &[u8]) {
+    let mut produced = ring.out_prod.load(Ordering::Relaxed);
+    let mut patience = PATIENCE;
+    for &byte in bytes {
+        while produced.wrapping_sub(ring.out_cons.load(Ordering::Acquire)) >= 2048 {
+            if patience == 0 {
+                return;
+            }
+            patience -= 1;
+            notify();
+            let _ = hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_YIELD), 0]);
+        }
+        if let Some(slot) = ring.out.get(produced as usize % 2048) {
+            slot.store(byte, Ordering::Relaxed);
+        }
+        produced = produced.wrapping_add(1);
+        ring.out_prod.store(produced, Ordering::Release);
+    }
+    notify();
+}
+
+fn notify() {
+    let mut send = Send {
+        port: sys::start_info().console_evtchn,
+    };
+    let _ = hypercall::op(HYPERVISOR_EVENT_CHANNEL_OP, EVTCHNOP_SEND, &mut send);
 }
 
 /// Prints formatted text.

@@ -2,14 +2,15 @@
 
 use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_VCPU_OP, HYPERVISOR_XEN_VERSION};
 use oxen_abi::sched::{
-    SCHEDOP_BLOCK, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT, Shutdown,
+    SCHEDOP_BLOCK, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF,
+    SHUTDOWN_REBOOT, Shutdown,
 };
 use oxen_abi::vcpu::VCPUOP_DOWN;
 use oxen_abi::version::XENVER_VERSION;
 
 use crate::cmdline::CommandLine;
 use crate::sys::{self, hypercall};
-use crate::{conformance, println};
+use crate::{conformance, fuzz, pair, peer, println};
 
 /// Runs the mode of the command line and ends the domain: `exit=reboot` makes a dom0 reboot the
 /// machine at the end instead of powering it off.
@@ -21,12 +22,28 @@ pub(crate) fn run() -> ! {
         Some("conformance") => {
             conformance::run(&line);
         }
+        Some("pair") => {
+            pair::run(&line);
+        }
+        Some("fuzz") => {
+            fuzz::run(&line);
+        }
+        Some("peer") => quietly(&line, peer::run),
+        Some("fuzzer") => quietly(&line, || fuzz::send(&line)),
+        Some("crash") => shutdown(SHUTDOWN_CRASH),
         Some(other) => println!("ERROR no such mode: {other}"),
     }
     shutdown(match line.value("exit") {
         Some("reboot") => SHUTDOWN_REBOOT,
         _ => SHUTDOWN_POWEROFF,
     })
+}
+
+/// Brings up what the body needs, then runs it.
+fn quietly(line: &CommandLine<'_>, body: impl FnOnce()) {
+    let mut suite = conformance::Suite::new(line);
+    conformance::essentials(&mut suite);
+    body();
 }
 
 /// The least that shows a guest runs: a hypercall in, one out, and the start information.

@@ -1,7 +1,9 @@
 //! Guest drivers and a small kernel for paravirtualised x86-64 guests, without `std`.
 //!
 //! The kernel (`oxen-test-guest`) is the tests' favourite guest. Its command line says what it
-//! does: `mode=hello` prints a line and powers off, `mode=conformance` checks the hypercalls.
+//! does: `mode=hello` prints a line and powers off, `mode=conformance` checks the hypercalls,
+//! `mode=pair` (dom0) what takes two domains, with copies of itself that it builds, `mode=fuzz`
+//! (dom0) has such copies send random hypercalls.
 //!
 //! [`sys`] is the lowest module and the only one with unsafe code. It is there on bare metal
 //! only; the parts above it that are plain logic build and are tested on the host as well.
@@ -14,11 +16,18 @@ pub mod cmdline;
 mod conformance;
 #[cfg(target_os = "none")]
 pub mod console;
+pub mod domain;
 pub mod event;
+mod fuzz;
 #[cfg(target_os = "none")]
 mod kernel;
 #[cfg(target_os = "none")]
 pub mod pagetable;
+#[cfg(target_os = "none")]
+mod pair;
+#[cfg(target_os = "none")]
+mod peer;
+pub mod rng;
 #[cfg(target_os = "none")]
 #[allow(unsafe_code)]
 pub mod sys;

@@ -6,7 +6,10 @@ use oxen_abi::arch_x86::{
 use oxen_abi::hypercall::{
     HYPERVISOR_MMU_UPDATE, HYPERVISOR_MMUEXT_OP, HYPERVISOR_UPDATE_VA_MAPPING,
 };
-use oxen_abi::mmu::{MMU_NORMAL_PT_UPDATE, MMUEXT_INVLPG_LOCAL, MmuUpdate, MmuextOp, UVMF_INVLPG};
+use oxen_abi::mmu::{
+    MMU_NORMAL_PT_UPDATE, MMUEXT_INVLPG_LOCAL, MMUEXT_TLB_FLUSH_LOCAL, MmuUpdate, MmuextOp,
+    UVMF_INVLPG,
+};
 use oxen_abi::xen::DOMID_SELF;
 
 use crate::sys::frame::{self, Frame};
@@ -80,6 +83,18 @@ pub fn flush(address: u64) -> Result {
     let mut op = MmuextOp {
         cmd: MMUEXT_INVLPG_LOCAL,
         arg1: address,
+        ..MmuextOp::default()
+    };
+    hypercall::call(
+        HYPERVISOR_MMUEXT_OP,
+        [hypercall::address(&mut op), 1, 0, u64::from(DOMID_SELF)],
+    )
+}
+
+/// Flushes this vCPU's whole TLB.
+pub fn flush_all() -> Result {
+    let mut op = MmuextOp {
+        cmd: MMUEXT_TLB_FLUSH_LOCAL,
         ..MmuextOp::default()
     };
     hypercall::call(

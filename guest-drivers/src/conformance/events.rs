@@ -30,7 +30,7 @@ pub(super) fn alloc_unbound(remote: u16) -> Result<u32> {
 }
 
 /// Binds another domain's unbound port.
-pub(super) fn bind_interdomain(remote: u16, port: u32) -> Result<u32> {
+pub(crate) fn bind_interdomain(remote: u16, port: u32) -> Result<u32> {
     let mut arg = abi::BindInterdomain {
         remote_dom: remote,
         remote_port: port,
@@ -40,7 +40,7 @@ pub(super) fn bind_interdomain(remote: u16, port: u32) -> Result<u32> {
 }
 
 /// Binds a VIRQ of a vCPU.
-pub(super) fn bind_virq(virq: u32, vcpu: u32) -> Result<u32> {
+pub(crate) fn bind_virq(virq: u32, vcpu: u32) -> Result<u32> {
     let mut arg = abi::BindVirq {
         virq,
         vcpu,
@@ -56,12 +56,12 @@ pub(super) fn bind_ipi(vcpu: u32) -> Result<u32> {
 }
 
 /// Closes a port.
-pub(super) fn close(port: u32) -> Result {
+pub(crate) fn close(port: u32) -> Result {
     op(abi::EVTCHNOP_CLOSE, &mut abi::Close { port })
 }
 
 /// Sends an event.
-pub(super) fn send(port: u32) -> Result {
+pub(crate) fn send(port: u32) -> Result {
     op(abi::EVTCHNOP_SEND, &mut abi::Send { port })
 }
 
@@ -71,7 +71,7 @@ pub(super) fn unmask(port: u32) -> Result {
 }
 
 /// A port's state.
-pub(super) fn status(port: u32) -> Result<abi::Status> {
+pub(crate) fn status(port: u32) -> Result<abi::Status> {
     let mut arg = abi::Status {
         dom: DOMID_SELF,
         port,
@@ -90,7 +90,7 @@ pub(super) fn own_domain() -> Outcome<u16> {
 }
 
 /// Lets pending events in, then masks events again.
-pub(super) fn let_in() {
+pub(crate) fn let_in() {
     if let Some(vcpu) = shared::vcpu_info(0) {
         vcpu.upcall_mask.store(0, Ordering::SeqCst);
         // Any hypercall's return delivers what is pending.

@@ -27,14 +27,14 @@ pub(super) fn op<T: IntoBytes + FromBytes + Immutable>(cmd: u32, arg: &mut T) ->
 }
 
 /// The first frame of the grant table, mapped over an arena page.
-pub(super) struct Table {
+pub(crate) struct Table {
     entries: &'static [AtomicU64; 512],
     domain: u16,
 }
 
 impl Table {
     /// Sets the table up and maps it.
-    pub(super) fn new() -> Outcome<Self> {
+    pub(crate) fn new() -> Outcome<Self> {
         let mut frames = [0u64];
         let mut arg = abi::SetupTable {
             dom: DOMID_SELF,
@@ -53,7 +53,7 @@ impl Table {
     }
 
     /// Grants a frame to a domain under a reference.
-    pub(super) fn grant_to(&self, reference: usize, domain: u16, mfn: u64, flags: u16) {
+    pub(crate) fn grant_to(&self, reference: usize, domain: u16, mfn: u64, flags: u16) {
         let entry = u64::from(flags) | u64::from(domain) << 16 | mfn << 32;
         self.entries[reference].store(entry, Ordering::SeqCst);
     }
@@ -63,18 +63,18 @@ impl Table {
     }
 
     /// The flags that the hypervisor sees and sets.
-    pub(super) fn flags(&self, reference: usize) -> u64 {
+    pub(crate) fn flags(&self, reference: usize) -> u64 {
         self.entries[reference].load(Ordering::SeqCst) & 0xffff
     }
 
     /// Takes a grant back.
-    pub(super) fn revoke(&self, reference: usize) {
+    fn revoke(&self, reference: usize) {
         self.entries[reference].store(0, Ordering::SeqCst);
     }
 }
 
 /// Maps a reference of a domain; returns status, handle.
-pub(super) fn map(domain: u16, reference: u32, address: u64, flags: u32) -> Outcome<(i16, u32)> {
+pub(crate) fn map(domain: u16, reference: u32, address: u64, flags: u32) -> Outcome<(i16, u32)> {
     let mut arg = abi::MapGrantRef {
         host_addr: address,
         flags,
@@ -87,7 +87,7 @@ pub(super) fn map(domain: u16, reference: u32, address: u64, flags: u32) -> Outc
 }
 
 /// Unmaps a handle; returns the status.
-pub(super) fn unmap(address: u64, handle: u32) -> Outcome<i16> {
+pub(crate) fn unmap(address: u64, handle: u32) -> Outcome<i16> {
     let mut arg = abi::UnmapGrantRef {
         host_addr: address,
         handle,
@@ -98,7 +98,7 @@ pub(super) fn unmap(address: u64, handle: u32) -> Outcome<i16> {
 }
 
 /// A page whose own mapping is taken away, so that a grant can be mapped there.
-pub(super) fn place() -> Outcome<Frame> {
+pub(crate) fn place() -> Outcome<Frame> {
     let page = Frame::new();
     good!(pagetable::update_va(page.address(), 0));
     Ok(page)
@@ -349,7 +349,8 @@ fn mapping(s: &mut Suite<'_>, table: &Table) {
     });
 }
 
-fn end(u: u64, domid: u16, offset: u16) -> abi::CopyPtr {
+/// One end of a copy: reference or frame, domain, offset.
+pub(crate) fn end(u: u64, domid: u16, offset: u16) -> abi::CopyPtr {
     abi::CopyPtr {
         u,
         domid,
@@ -358,7 +359,8 @@ fn end(u: u64, domid: u16, offset: u16) -> abi::CopyPtr {
     }
 }
 
-fn copy(source: abi::CopyPtr, dest: abi::CopyPtr, len: u16, flags: u16) -> Outcome<i16> {
+/// Copies; returns the status.
+pub(crate) fn copy(source: abi::CopyPtr, dest: abi::CopyPtr, len: u16, flags: u16) -> Outcome<i16> {
     let mut arg = abi::Copy {
         source,
         dest,

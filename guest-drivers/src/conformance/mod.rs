@@ -9,6 +9,7 @@
 mod assist;
 mod callbacks;
 mod console;
+mod control;
 mod descriptors;
 mod emulation;
 mod events;
@@ -27,6 +28,10 @@ mod traps;
 mod user_mode;
 mod vcpus;
 mod version;
+
+pub(crate) use events::{bind_interdomain, bind_virq, close, let_in, send, status};
+pub(crate) use grants::{Table, copy, end as copy_end, map, place, unmap};
+pub(crate) use traps::faulted;
 
 use core::fmt::{self, Write};
 
@@ -170,7 +175,28 @@ pub(crate) struct Suite<'a> {
     skipped: u32,
 }
 
-impl Suite<'_> {
+impl<'a> Suite<'a> {
+    /// A run with the options of the command line.
+    pub(crate) fn new(line: &CommandLine<'a>) -> Self {
+        Suite {
+            debug: line.flag("debug"),
+            only: line.value("only").unwrap_or(""),
+            privileged: sys::start_info().flags & SIF_INITDOMAIN != 0,
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Prints the verdict; true if nothing failed.
+    pub(crate) fn finish(&self) -> bool {
+        println!(
+            "VERDICT passed={} failed={} skipped={}",
+            self.passed, self.failed, self.skipped
+        );
+        self.failed == 0
+    }
+
     /// Runs a check and prints its line.
     pub(crate) fn check(&mut self, name: &str, body: impl FnOnce() -> Outcome) {
         if !name.starts_with(self.only) {
@@ -196,23 +222,23 @@ impl Suite<'_> {
     }
 }
 
+/// Brings up what most checks need, and checks that: shared page, trap table, callbacks.
+pub(crate) fn essentials(suite: &mut Suite<'_>) {
+    shared_info::run(suite);
+    traps::run(suite);
+    callbacks::run(suite);
+}
+
 /// Runs all checks; true if none failed.
 pub(crate) fn run(line: &CommandLine<'_>) -> bool {
-    let mut suite = Suite {
-        debug: line.flag("debug"),
-        only: line.value("only").unwrap_or(""),
-        privileged: sys::start_info().flags & SIF_INITDOMAIN != 0,
-        passed: 0,
-        failed: 0,
-        skipped: 0,
-    };
+    let mut suite = Suite::new(line);
     hypercalls::run(&mut suite);
     version::run(&mut suite);
     console::run(&mut suite);
     sched::run(&mut suite);
     multicall::run(&mut suite);
     memory::run(&mut suite);
-    // The checks below need the shared page and the trap table, whatever `only` says.
+    // What is set up here is needed below, whatever `only` says.
     shared_info::run(&mut suite);
     traps::run(&mut suite);
     emulation::run(&mut suite);
@@ -224,13 +250,10 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     timers::run(&mut suite);
     vcpus::run(&mut suite);
     assist::run(&mut suite);
+    control::run(&mut suite);
     reservation::run(&mut suite);
     grants::run(&mut suite);
     user_mode::run(&mut suite);
     fifo::run(&mut suite);
-    println!(
-        "VERDICT passed={} failed={} skipped={}",
-        suite.passed, suite.failed, suite.skipped
-    );
-    suite.failed == 0
+    suite.finish()
 }

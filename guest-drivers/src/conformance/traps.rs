@@ -10,7 +10,7 @@ use crate::sys::probe::{self, Fault, Probe};
 use crate::sys::{cpu, hypercall, trap};
 
 /// The trap that a probe must have caused.
-pub(super) fn faulted<T: core::fmt::Debug>(probe: Probe<T>, vector: u64) -> Outcome<Fault> {
+pub(crate) fn faulted<T: core::fmt::Debug>(probe: Probe<T>, vector: u64) -> Outcome<Fault> {
     match probe {
         Err(fault) if fault.vector == vector => Ok(fault),
         other => {

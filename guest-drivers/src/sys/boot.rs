@@ -90,6 +90,16 @@ global_asm!(
     entry = sym entry,
 );
 
+unsafe extern "C" {
+    fn _start();
+}
+
+/// Address of the entry point.
+#[must_use]
+pub fn entry_address() -> u64 {
+    _start as *const () as u64
+}
+
 static START_INFO: AtomicPtr<StartInfo> = AtomicPtr::new(core::ptr::null_mut());
 
 /// First Rust function, called on the boot stack with what was in RSI.

@@ -16,6 +16,8 @@ unsafe extern "C" {
     static _image_end: u8;
     static _arena_start: u8;
     static _arena_end: u8;
+    static _zeroed_start: u8;
+    static hypercall_page: u8;
 }
 
 fn arena() -> (u64, u64) {
@@ -35,6 +37,56 @@ pub fn is_rust_memory(address: u64) -> bool {
 /// First PFN behind the image.
 pub fn image_end_pfn() -> u64 {
     ((&raw const _image_end) as u64 - VIRT_BASE).div_ceil(PAGE_SIZE)
+}
+
+/// The parts of this kernel's image, in frame numbers.
+pub struct Image {
+    /// Code and constants: the same in every copy.
+    pub constant: core::ops::Range<u64>,
+}
+
+/// The image's parts.
+#[must_use]
+pub fn image() -> Image {
+    let pfn = |address: u64| (address - VIRT_BASE) / PAGE_SIZE;
+    Image {
+        constant: pfn((&raw const _image_start) as u64)..pfn((&raw const _zeroed_start) as u64),
+    }
+}
+
+/// A page of the image's constant part.
+///
+/// # Panics
+/// When the frame is not one of it.
+#[must_use]
+pub fn image_words(pfn: u64) -> &'static [AtomicU64; 512] {
+    assert!(
+        image().constant.contains(&pfn),
+        "frame {pfn:#x} is not in the image"
+    );
+    // SAFETY: code and constants of this image, which nobody writes; atomic loads read them.
+    unsafe { &*(address_of_pfn(pfn) as *const [AtomicU64; 512]) }
+}
+
+/// Frame number of the hypercall page.
+#[must_use]
+pub fn hypercall_page_pfn() -> u64 {
+    ((&raw const hypercall_page) as u64 - VIRT_BASE) / PAGE_SIZE
+}
+
+/// A page that is mapped in the windows above the kernel.
+///
+/// # Panics
+/// When the address is not there, or not a page's.
+#[must_use]
+pub fn window_words(address: u64) -> &'static [AtomicU64; 512] {
+    assert!(
+        address >= crate::pagetable::WINDOW && address.is_multiple_of(PAGE_SIZE),
+        "{address:#x} is no page of a window"
+    );
+    // SAFETY: no Rust object lives in the windows; atomics may be shared with other domains. An
+    // access where nothing is mapped traps and ends the domain.
+    unsafe { &*(address as *const [AtomicU64; 512]) }
 }
 
 /// A frame of the arena. Its kernel mapping is read-write until a test changes it.

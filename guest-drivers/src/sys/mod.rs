@@ -10,4 +10,4 @@ pub mod shared;
 pub mod trap;
 pub mod vcpu;
 
-pub use boot::start_info;
+pub use boot::{entry_address, start_info};

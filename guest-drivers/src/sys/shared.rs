@@ -5,10 +5,11 @@ use core::sync::atomic::{AtomicI8, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use oxen_abi::arch_x86::{PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW};
 use oxen_abi::hypercall::HYPERVISOR_UPDATE_VA_MAPPING;
+use oxen_abi::io::console::ConsoleInterface;
 use oxen_abi::mmu::UVMF_INVLPG;
 use oxen_abi::xen as abi;
 
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::hypercall;
 
 /// `vcpu_time_info`.
@@ -126,4 +127,54 @@ pub fn vcpu_time(frame: Frame, offset: u64) -> &'static VcpuTime {
     assert!(offset.is_multiple_of(8) && offset <= 4096 - size_of::<VcpuTime>() as u64);
     // SAFETY: arena memory where no Rust object lives; all fields that change are atomics.
     unsafe { &*((frame.address() + offset) as *const VcpuTime) }
+}
+
+/// The console ring.
+#[repr(C)]
+pub struct ConsoleRing {
+    /// To the guest.
+    pub in_: [AtomicU8; 1024],
+    /// From the guest.
+    pub out: [AtomicU8; 2048],
+    /// Consumer of `in_`.
+    pub in_cons: AtomicU32,
+    /// Producer of `in_`.
+    pub in_prod: AtomicU32,
+    /// Consumer of `out`.
+    pub out_cons: AtomicU32,
+    /// Producer of `out`.
+    pub out_prod: AtomicU32,
+}
+
+const _: () = assert!(size_of::<ConsoleRing>() == size_of::<ConsoleInterface>());
+
+/// The ring in a page of the windows.
+#[must_use]
+pub fn console_at(address: u64) -> &'static ConsoleRing {
+    let page = frame::window_words(address);
+    // SAFETY: as for the page; the ring is smaller and all its fields are atomics.
+    unsafe { &*core::ptr::from_ref(page).cast::<ConsoleRing>() }
+}
+
+/// The page of a machine frame that the domain builder mapped for this domain.
+fn given_page(mfn: u64) -> Option<u64> {
+    let pfn = frame::m2p(mfn)?;
+    (mfn != 0 && pfn >= frame::image_end_pfn() && pfn < super::start_info().nr_pages)
+        .then(|| frame::address_of_pfn(pfn))
+}
+
+/// This domain's console ring, if it is not dom0.
+#[must_use]
+pub fn own_console() -> Option<&'static ConsoleRing> {
+    let address = given_page(super::start_info().console_mfn)?;
+    // SAFETY: the builder mapped the page read-write behind the image, where no Rust object lives.
+    Some(unsafe { &*(address as *const ConsoleRing) })
+}
+
+/// This domain's xenstore page, if it is not dom0.
+#[must_use]
+pub fn own_store() -> Option<&'static [AtomicU64; 512]> {
+    let address = given_page(super::start_info().store_mfn)?;
+    // SAFETY: as for the console.
+    Some(unsafe { &*(address as *const [AtomicU64; 512]) })
 }

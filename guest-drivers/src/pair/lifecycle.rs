@@ -1,0 +1,117 @@
+//! Life and death of domains: build, run, end, destroy; the unprivileged conformance run.
+
+use oxen_abi::Errno;
+use oxen_abi::domctl as abi;
+use oxen_abi::sched::{SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
+use oxen_abi::sysctl::{GetDomainInfoList, XEN_SYSCTL_GETDOMAININFOLIST};
+
+use super::{memory_is_back, run_to_end};
+use crate::conformance::{Outcome, Suite, ensure, good, same};
+use crate::domain::control::{self, Nothing, on_domain};
+use crate::domain::{Domain, Spec};
+use crate::sys::hypercall;
+
+fn build(command_line: &[u8]) -> Outcome<Domain> {
+    Ok(good!(Domain::build(&Spec { command_line })))
+}
+
+/// Builds, runs to the end, destroys.
+fn whole_life(command_line: &[u8], seconds: u64, line: impl FnMut(&str)) -> Outcome<u32> {
+    let mut domain = build(command_line)?;
+    good!(domain.unpause());
+    let reason = run_to_end(&mut domain, seconds, line);
+    good!(domain.destroy());
+    reason
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    // The first domain leaves this kernel with a few more page tables, so it is not counted.
+    s.check("domain/hello", || {
+        let mut said_hello = false;
+        let reason = whole_life(b"mode=hello", 30, |line| {
+            said_hello |= line.starts_with("HELLO");
+        })?;
+        same!(reason, SHUTDOWN_POWEROFF);
+        ensure!(said_hello, "the copy did not say hello");
+        Ok(())
+    });
+    s.check("domain/memory_comes_back", || {
+        let before = good!(control::free_pages());
+        for _ in 0..5 {
+            same!(whole_life(b"mode=hello", 30, |_| {})?, SHUTDOWN_POWEROFF);
+        }
+        memory_is_back(before)
+    });
+    s.check("domain/destroyed_before_its_start", || {
+        let before = good!(control::free_pages());
+        let domain = build(b"mode=hello")?;
+        ensure!(
+            good!(control::free_pages()) < before,
+            "a domain takes no memory"
+        );
+        good!(domain.destroy());
+        memory_is_back(before)
+    });
+    s.check("domain/destroyed_twice", || {
+        let domain = build(b"mode=hello")?;
+        let id = domain.id;
+        good!(domain.destroy());
+        let again = on_domain::<Nothing>(abi::XEN_DOMCTL_DESTROYDOMAIN, id, &mut []);
+        // Gone, or on its way.
+        ensure!(again == Err(Errno::ESRCH) || again == Ok(0), "{again:?}");
+        Ok(())
+    });
+    s.check("domain/crash", || {
+        let reason = whole_life(b"mode=crash", 30, |_| {})?;
+        same!(reason, SHUTDOWN_CRASH);
+        Ok(())
+    });
+    s.check("domain/list", || {
+        let domain = build(b"mode=hello")?;
+        let mut list = [abi::GetDomainInfo::default(); 4];
+        let mut arg = GetDomainInfoList {
+            max_domains: 4,
+            buffer: hypercall::slice_address(&mut list),
+            ..GetDomainInfoList::default()
+        };
+        same!(
+            control::sysctl(XEN_SYSCTL_GETDOMAININFOLIST, &mut arg),
+            Ok(0)
+        );
+        same!(arg.num_domains, 2);
+        same!([list[0].domain, list[1].domain], [0, domain.id]);
+        same!(list[1].handle, *b"oxen-test-guest!");
+        ensure!(
+            list[1].flags & abi::XEN_DOMINF_PAUSED != 0,
+            "flags {:#x}",
+            list[1].flags
+        );
+        same!(list[1].max_vcpu_id, 0);
+        good!(domain.destroy());
+        Ok(())
+    });
+    conformance(s);
+}
+
+/// The conformance suite once more, in a domain without privileges.
+fn conformance(s: &mut Suite<'_>) {
+    let mut failed = 0u32;
+    let mut passed = 0u32;
+    let mut verdict = false;
+    let outcome = whole_life(b"mode=conformance", 120, |line| {
+        if let Some(check) = line.strip_prefix("CHECK ") {
+            failed += u32::from(check.contains(" FAIL"));
+            passed += u32::from(check.ends_with(" ok"));
+        }
+        verdict |= line.starts_with("VERDICT");
+    });
+    s.check("domain/unprivileged_conformance", || {
+        same!(outcome?, SHUTDOWN_POWEROFF);
+        ensure!(verdict, "no verdict");
+        ensure!(
+            failed == 0 && passed > 0,
+            "{failed} failed, {passed} passed"
+        );
+        Ok(())
+    });
+}

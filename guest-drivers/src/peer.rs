@@ -1,0 +1,101 @@
+//! `mode=peer`: the copy's side of the two-domain checks. It does what dom0 asks through the page
+//! that they share, and answers with an event.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use oxen_abi::event_channel::{EVTCHNOP_SEND, Send};
+use oxen_abi::grant_table::{GTF_PERMIT_ACCESS, GTF_READONLY};
+use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP};
+use oxen_abi::sched::{SCHEDOP_BLOCK, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
+
+use crate::conformance::Table;
+use crate::println;
+use crate::sys::frame::Frame;
+use crate::sys::{hypercall, shared};
+
+/// Words of the shared page: the port to answer on, written by dom0 before the start.
+pub(crate) const PORT: usize = 1;
+/// What dom0 asks for.
+pub(crate) const COMMAND: usize = 2;
+/// Number of answers.
+pub(crate) const ANSWERS: usize = 3;
+/// A value that goes with an answer.
+pub(crate) const VALUE: usize = 4;
+/// Counts while the peer spins.
+pub(crate) const SPINS: usize = 5;
+
+/// Adds one to the first word of the page granted read-write.
+pub(crate) const INCREMENT: u64 = 1;
+/// Reports the flags of the read-write grant.
+pub(crate) const REPORT_FLAGS: u64 = 2;
+/// Powers off.
+pub(crate) const POWEROFF: u64 = 3;
+/// Crashes.
+pub(crate) const CRASH: u64 = 4;
+/// Spins for ever, with events masked.
+pub(crate) const SPIN: u64 = 5;
+
+/// Reference of the page granted read-write to dom0.
+pub(crate) const WRITABLE: u32 = 8;
+/// Reference of the page granted read-only to dom0, and what is in it.
+pub(crate) const READABLE: u32 = 9;
+/// The word that fills the read-only page.
+pub(crate) const PATTERN: u64 = 0x0b0b_0b0b_1234_5678;
+
+/// Runs until it is told to stop.
+pub(crate) fn run() {
+    let Some(page) = shared::own_store() else {
+        println!("ERROR the peer has no page to share");
+        return;
+    };
+    let Ok(table) = Table::new() else {
+        println!("ERROR the peer has no grant table");
+        return;
+    };
+    let (writable, readable) = (Frame::new(), Frame::new());
+    readable.fill(PATTERN);
+    table.grant_to(WRITABLE as usize, 0, writable.mfn(), GTF_PERMIT_ACCESS);
+    table.grant_to(
+        READABLE as usize,
+        0,
+        readable.mfn(),
+        GTF_PERMIT_ACCESS | GTF_READONLY,
+    );
+    let port = u32::try_from(page[PORT].load(Ordering::SeqCst)).unwrap_or(0);
+    loop {
+        answer(page, port);
+        let command = next_command(page, port);
+        match command {
+            INCREMENT => {
+                writable.words()[0].fetch_add(1, Ordering::SeqCst);
+            }
+            REPORT_FLAGS => page[VALUE].store(table.flags(WRITABLE as usize), Ordering::SeqCst),
+            POWEROFF => crate::kernel::shutdown(SHUTDOWN_POWEROFF),
+            CRASH => crate::kernel::shutdown(SHUTDOWN_CRASH),
+            SPIN => loop {
+                page[SPINS].fetch_add(1, Ordering::Relaxed);
+            },
+            _ => {}
+        }
+    }
+}
+
+fn answer(page: &[AtomicU64; 512], port: u32) {
+    page[ANSWERS].fetch_add(1, Ordering::SeqCst);
+    let mut send = Send { port };
+    let _ = hypercall::op(HYPERVISOR_EVENT_CHANNEL_OP, EVTCHNOP_SEND, &mut send);
+}
+
+/// Blocks until dom0 has put a command into the page.
+fn next_command(page: &[AtomicU64; 512], _port: u32) -> u64 {
+    loop {
+        let command = page[COMMAND].swap(0, Ordering::SeqCst);
+        if command != 0 {
+            return command;
+        }
+        let _ = hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_BLOCK), 0]);
+        if let Some(vcpu) = shared::vcpu_info(0) {
+            vcpu.upcall_mask.store(1, Ordering::SeqCst);
+        }
+    }
+}
