@@ -8,6 +8,8 @@ mod cpu_policy;
 mod domctl;
 mod platform;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use domctl::domctl;

@@ -93,7 +93,7 @@ fn load<M: Machine>(
         let mut outcome = Err(LoadError::Room(room));
         hv.machine
             .with_unowned_frames(first, frames, &mut |memory| outcome = image.load(memory));
-        room = match outcome {
+        let next = match outcome {
             Ok(kernel) => match plan(hv, &kernel, module, available) {
                 Ok(plan) if plan.mapped <= frames => {
                     let format = image.format().name();
@@ -105,13 +105,14 @@ fn load<M: Machine>(
                         format,
                     });
                 }
-                Ok(plan) => usize::try_from(plan.mapped << PAGE_SHIFT).unwrap_or(usize::MAX),
-                Err(error) => return Err(Why::Plan(error)),
+                Ok(plan) => Ok(usize::try_from(plan.mapped << PAGE_SHIFT).unwrap_or(usize::MAX)),
+                Err(error) => Err(Why::Plan(error)),
             },
-            Err(LoadError::Room(needed)) if needed > room => needed,
-            Err(error) => return Err(error.into()),
+            Err(LoadError::Room(needed)) if needed > room => Ok(needed),
+            Err(error) => Err(error.into()),
         };
         hv.heap.free(&hv.machine, first, order);
+        room = next?;
     }
 }
 

@@ -15,6 +15,8 @@ mod notes;
 mod payload;
 mod plan;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use build::build;
