@@ -39,8 +39,12 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, address: u32, data: u16, size: Io
 /// Writes.
 pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, address: u32, data: u16, size: IoSize, value: u32) {
     if let Some(at) = place(address, data, size) {
-        cx.machine()
-            .pci_write(0, at.bus, at.devfn, at.offset, size, value);
+        let function = Function {
+            segment: 0,
+            bus: at.bus,
+            devfn: at.devfn,
+        };
+        config_write(cx.hv, function, at.offset, size, value);
     }
 }
 
