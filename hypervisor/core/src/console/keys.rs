@@ -15,7 +15,7 @@ struct Key<M: Machine> {
 }
 
 /// All keys.
-fn table<M: Machine>() -> [Key<M>; 6] {
+fn table<M: Machine>() -> [Key<M>; 8] {
     [
         Key {
             key: b'h',
@@ -28,6 +28,11 @@ fn table<M: Machine>() -> [Key<M>; 6] {
             run: registers,
         },
         Key {
+            key: b'e',
+            what: "event channels",
+            run: event_channels,
+        },
+        Key {
             key: b'm',
             what: "memory",
             run: memory,
@@ -36,6 +41,11 @@ fn table<M: Machine>() -> [Key<M>; 6] {
             key: b'q',
             what: "domains and their vCPUs",
             run: domains,
+        },
+        Key {
+            key: b'r',
+            what: "run queues",
+            run: run_queues,
         },
         Key {
             key: b'C',
@@ -164,6 +174,51 @@ fn domains<M: Machine>(hv: &'static Hypervisor<M>) {
                     "user"
                 }
             );
+        }
+    }
+}
+
+fn event_channels<M: Machine>(hv: &'static Hypervisor<M>) {
+    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+        crate::log_always!(hv, "d{}:", domain.id.0);
+        domain.events.describe(&hv.machine, &domain, &mut |line| {
+            crate::log_always!(hv, "{line}")
+        });
+    }
+}
+
+fn run_queues<M: Machine>(hv: &'static Hypervisor<M>) {
+    let now = hv.machine.now();
+    crate::log_always!(hv, "Credit scheduler, system time {now} ns");
+    for cpu in hv.machine.cpus().iter() {
+        let shared = hv.cpu(cpu);
+        let idle = if shared.idling.load(Ordering::Relaxed) {
+            ", idle"
+        } else {
+            ""
+        };
+        let waiting = shared.run_queue.snapshot();
+        crate::log_always!(hv, " CPU {}{idle}: {} waiting", cpu.0, waiting.len());
+        for vcpu in waiting {
+            crate::log_always!(
+                hv,
+                "  d{}v{}: {:?}, {} credits",
+                vcpu.domain.id.0,
+                vcpu.id.0,
+                vcpu.sched.priority(),
+                vcpu.sched.credits()
+            );
+        }
+    }
+    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+        for vcpu in domain
+            .vcpus
+            .read()
+            .iter()
+            .filter(|vcpu| vcpu.sched.is_running())
+        {
+            let (domain, id) = (domain.id.0, vcpu.id.0);
+            crate::log_always!(hv, " d{domain}v{id} runs on CPU {}", vcpu.sched.cpu().0);
         }
     }
 }

@@ -96,6 +96,37 @@ impl<M: Machine> DomainEvents<M> {
         self.state.lock().ports.in_use()
     }
 
+    /// Gives a line for each port in use, for a debug key.
+    pub(crate) fn describe(
+        &self,
+        machine: &M,
+        domain: &Domain<M>,
+        line: &mut dyn FnMut(core::fmt::Arguments<'_>),
+    ) {
+        let state = self.state.lock();
+        let abi = match state.abi {
+            Abi::TwoLevel => "2-level",
+            Abi::Fifo(_) => "FIFO",
+        };
+        line(format_args!("{abi} event channels, {} ports in use", state.ports.in_use()));
+        for (port, entry) in state.ports.iter_from(1) {
+            let pending = state.is_pending(machine, domain, port).unwrap_or(false);
+            let pending = if pending { ", pending" } else { "" };
+            let vcpu = entry.vcpu.0;
+            let what = format_args!("  {:4} v{vcpu}{pending}: ", port.0);
+            match &entry.binding {
+                Binding::Free => {}
+                Binding::Unbound { remote } => line(format_args!("{what}unbound, for d{}", remote.0)),
+                Binding::Interdomain { peer, port } => {
+                    line(format_args!("{what}to port {} of d{}", port.0, peer.id.0));
+                }
+                Binding::Pirq(pirq) => line(format_args!("{what}PIRQ {pirq}")),
+                Binding::Virq(virq) => line(format_args!("{what}VIRQ {virq}")),
+                Binding::Ipi => line(format_args!("{what}IPI")),
+            }
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<M>> {
         self.state.lock()
     }
