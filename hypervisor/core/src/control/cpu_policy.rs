@@ -140,10 +140,9 @@ fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> Vec<CpuidLeaf> {
             }
         }
     }
-    for leaf in 0..6 {
-        if matches!(kind, Kind::Pv { .. }) {
-            add(0x4000_0000 + leaf, XEN_CPUID_NO_SUBLEAF);
-        }
+    if matches!(kind, Kind::Pv { .. }) {
+        // Of the hypervisor's own leaves the tools' policies hold only how many there are.
+        add(0x4000_0000, XEN_CPUID_NO_SUBLEAF);
     }
     let extended = hv.machine.cpuid(0x8000_0000, 0)[0].min(0x8000_0021);
     for leaf in 0x8000_0000..=extended {

@@ -6,8 +6,12 @@
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Rounds of asking.
+/// Rounds of asking at the most.
 const ROUNDS: u64 = 64;
+/// A round this short (in TSC ticks) that finds agreement is believed at once.
+const SHORT: u64 = 20_000;
+/// So long (in TSC ticks) asking may go on: under an emulator on a busy host a round can take milliseconds.
+const PATIENCE: u64 = 100_000_000;
 
 /// Number of the round that the starting CPU asks for.
 static QUESTION: AtomicU64 = AtomicU64::new(0);
@@ -35,6 +39,7 @@ pub(crate) fn answer() {
 
 /// The starting CPU's part: what to add to its TSC to get the boot CPU's. One CPU starts at a time.
 pub(crate) fn measure() -> i64 {
+    let start = rdtsc();
     let first = QUESTION.load(Ordering::Relaxed);
     let mut best = (u64::MAX, 0);
     for round in first + 1..=first + ROUNDS {
@@ -51,11 +56,16 @@ pub(crate) fn measure() -> i64 {
         if took < best.0 {
             best = (took, offset);
         }
+        let sure = took < SHORT && agrees(took, offset);
+        if sure || rdtsc().wrapping_sub(start) > PATIENCE {
+            break;
+        }
     }
     let (took, offset) = best;
-    if offset.unsigned_abs() <= took / 2 {
-        0
-    } else {
-        offset
-    }
+    if agrees(took, offset) { 0 } else { offset }
+}
+
+/// Whether an offset is no more than what a round that took so long can't tell from none.
+const fn agrees(took: u64, offset: i64) -> bool {
+    offset.unsigned_abs() <= took / 2
 }

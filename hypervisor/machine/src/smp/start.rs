@@ -15,7 +15,7 @@ const AFTER_INIT_NS: u64 = 10_000_000;
 /// Between the two start-up interrupts.
 const AFTER_STARTUP_NS: u64 = 200_000;
 /// How long a CPU may take to come up.
-const PATIENCE_NS: u64 = 2_000_000_000;
+const PATIENCE_NS: u64 = 10_000_000_000;
 /// Room above the first stack frame: the guest's register frame will be there.
 pub(crate) const FRAME_ROOM: u64 = 512;
 
