@@ -66,10 +66,12 @@ fn excerpt(error: &ConfigError) -> String {
     };
     let mut text = String::new();
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
-    match handler.render_report(&mut text, error) {
-        Ok(()) => text,
-        Err(_) => error.hint().map(|h| format!("  {h}\n")).unwrap_or_default(),
-    }
+    // A renderer that only fails where the text cannot be written, which a string can.
+    let _ = handler.render_report(&mut text, error);
+    // What comes before the place repeats the message.
+    let place = format!("[{}]", error.location());
+    let lines = text.lines().skip_while(|line| !line.contains(&place));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 fn speaks_utf8() -> bool {
@@ -78,4 +80,25 @@ fn speaks_utf8() -> bool {
         .filter_map(|name| std::env::var(name).ok())
         .find(|value| !value.is_empty());
     first_set.is_some_and(|v| v.to_ascii_uppercase().replace('-', "").contains("UTF8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use domain_config::source::Source;
+
+    use super::*;
+
+    #[test]
+    fn the_excerpt_shows_place_line_and_hint_once() {
+        let source = Source::new("/etc/xen/demo", "kernel = '/k'\nmemory = 'lots'\n");
+        let here = Path::new("/");
+        let error = domain_config::load_text(&source, "demo", here, &[]).unwrap_err();
+        let shown = excerpt(&error);
+        assert!(shown.contains("[/etc/xen/demo:2:10]"), "{shown}");
+        assert!(shown.contains("memory = 'lots'"), "{shown}");
+        assert!(shown.contains("help: write memory = 64"), "{shown}");
+        assert!(!shown.contains(error.message()), "{shown}");
+    }
 }
