@@ -92,7 +92,7 @@ fn area_size(mask: u64) -> usize {
 
 /// A vCPU's state.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     area: NonNull<u8>,
     size: usize,
     xcr0: u64,

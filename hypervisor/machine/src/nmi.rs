@@ -13,7 +13,7 @@ static FOR_DOM0: AtomicBool = AtomicBool::new(false);
 const STOP_POLLS: u32 = 20_000_000;
 
 /// Stops all other CPUs for good: for a panic. Waits for them, but not for ever.
-pub fn stop_others() {
+pub(crate) fn stop_others() {
     if STOPPING.swap(true, Ordering::AcqRel) {
         return;
     }

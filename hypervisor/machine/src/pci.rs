@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use oxen_core::machine::IoSize;
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 use crate::paging::{Mmio, map_mmio};
 use crate::pio::{inb, inl, inw, outb, outl, outw};
@@ -16,15 +16,15 @@ const BUS_BYTES: u64 = 1 << 20;
 
 /// A segment's range of MMCONFIG, as the MCFG table describes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Range {
+pub(crate) struct Range {
     /// Physical address of bus 0's space (also when the first bus is another).
-    pub base: u64,
+    pub(crate) base: u64,
     /// PCI segment.
-    pub segment: u16,
+    pub(crate) segment: u16,
     /// First bus.
-    pub first: u8,
+    pub(crate) first: u8,
     /// Last bus.
-    pub last: u8,
+    pub(crate) last: u8,
 }
 
 struct Window {
@@ -36,26 +36,19 @@ struct Window {
 /// The address port and the data port belong together.
 static PORTS: Mutex<()> = Mutex::new(());
 static WINDOWS: Mutex<Vec<Window>> = Mutex::new(Vec::new());
-static RANGES: Once<Vec<Range>> = Once::new();
 
 /// Takes the MCFG's ranges. Called once, by the boot CPU.
-pub fn set_mmconfig(ranges: Vec<Range>) {
-    let ranges = RANGES.call_once(|| ranges);
+pub(crate) fn set_mmconfig(ranges: Vec<Range>) {
     let mut windows = WINDOWS.lock();
     for range in ranges {
         let buses = usize::from(range.last.saturating_sub(range.first)) + 1;
         let mut mappings = Vec::new();
         mappings.resize_with(buses, || None);
         windows.push(Window {
-            range: *range,
+            range,
             buses: mappings,
         });
     }
-}
-
-/// The MCFG's ranges.
-pub fn mmconfig() -> &'static [Range] {
-    RANGES.get().map_or(&[], Vec::as_slice)
 }
 
 /// Reads; all ones where nothing is.

@@ -53,13 +53,17 @@ pub fn power_off() -> ! {
 /// Writes the PM1 control registers (ACPI section 4.8.3.2.1) and gives the machine time to go off. `false` if there are
 /// none in port space.
 pub fn acpi_sleep(pm1a: u16, pm1b: u16) -> bool {
-    let Some(fadt) = acpi::info().fadt else { return false };
+    let Some(fadt) = acpi::info().fadt else {
+        return false;
+    };
     let port = |register: Option<Register>| {
         register
             .filter(|register| register.space == Space::Io)
             .and_then(|register| u16::try_from(register.address).ok())
     };
-    let Some(a) = port(fadt.pm1a_control) else { return false };
+    let Some(a) = port(fadt.pm1a_control) else {
+        return false;
+    };
     pio::outw(a, pm1a);
     if let Some(b) = port(fadt.pm1b_control) {
         pio::outw(b, pm1b);

@@ -14,7 +14,7 @@ use crate::{
 
 /// The machine.
 #[derive(Debug)]
-pub struct X86;
+pub(crate) struct X86;
 
 impl Machine for X86 {
     type Fpu = fpu::State;

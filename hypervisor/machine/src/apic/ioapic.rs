@@ -8,13 +8,11 @@ use crate::paging::{MapError, Mmio, map_mmio};
 
 /// An IO-APIC as the MADT describes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Description {
-    /// Its id.
-    pub id: u8,
+pub(crate) struct Description {
     /// Physical address of its registers.
-    pub address: u64,
+    pub(crate) address: u64,
     /// The first GSI that is wired to it.
-    pub gsi_base: u32,
+    pub(crate) gsi_base: u32,
 }
 
 /// Registers: index and data window.
@@ -38,7 +36,7 @@ struct IoApic {
 static ALL: Once<Vec<IoApic>> = Once::new();
 
 /// Maps the IO-APICs and masks every line. Called once, by the boot CPU.
-pub fn init(descriptions: &[Description]) -> Result<(), MapError> {
+pub(crate) fn init(descriptions: &[Description]) -> Result<(), MapError> {
     let mut all = Vec::new();
     for description in descriptions {
         let registers = map_mmio(description.address, 0x20)?;
@@ -55,11 +53,6 @@ pub fn init(descriptions: &[Description]) -> Result<(), MapError> {
     }
     ALL.call_once(|| all);
     Ok(())
-}
-
-/// How the IO-APICs are described; empty before [`init`].
-pub fn descriptions() -> impl Iterator<Item = Description> {
-    all().iter().map(|apic| apic.description)
 }
 
 /// One more than the highest GSI.

@@ -20,7 +20,6 @@ const X2APIC: u32 = 0x800;
 /// Registers by their offset in the memory page (SDM volume 3, table 11-1).
 #[derive(Clone, Copy)]
 pub(super) enum Register {
-    Id = 0x20,
     TaskPriority = 0x80,
     Eoi = 0xb0,
     LogicalDestination = 0xd0,
@@ -54,12 +53,12 @@ static X2: AtomicBool = AtomicBool::new(false);
 static PAGE: Once<Mmio> = Once::new();
 
 /// Whether the LAPICs are in x2APIC mode, in which ids have 32 bits.
-pub fn is_x2apic() -> bool {
+pub(crate) fn is_x2apic() -> bool {
     X2.load(Ordering::Relaxed)
 }
 
 /// Turns this CPU's LAPIC on, with nothing unmasked but NMI and its own errors. The boot CPU goes first.
-pub fn init() {
+pub(crate) fn init() {
     let base = rdmsr(APIC_BASE);
     if Features::get().x2apic {
         // SAFETY: the CPU has x2APIC mode. It can only be entered from the enabled state.
@@ -93,12 +92,6 @@ pub fn init() {
         SOFTWARE_ENABLE | u32::from(vectors::SPURIOUS),
     );
     eoi();
-}
-
-/// This CPU's LAPIC id.
-pub fn id() -> u32 {
-    let id = read(Register::Id);
-    if is_x2apic() { id } else { id >> 24 }
 }
 
 #[inline]
@@ -161,27 +154,27 @@ fn wait_idle() {
 }
 
 /// Sends an interrupt to one CPU by its LAPIC id.
-pub fn send_interrupt(apic_id: u32, vector: u8) {
+pub(crate) fn send_interrupt(apic_id: u32, vector: u8) {
     send(apic_id, ASSERT | u32::from(vector));
 }
 
 /// Sends an interrupt to this CPU.
-pub fn send_self(vector: u8) {
+pub(crate) fn send_self(vector: u8) {
     send(0, SELF | ASSERT | u32::from(vector));
 }
 
 /// Sends an NMI to all CPUs but this one.
-pub fn send_nmi_to_others() {
+pub(crate) fn send_nmi_to_others() {
     send(0, ALL_BUT_SELF | ASSERT | DELIVER_NMI);
 }
 
 /// Sends INIT to a CPU.
-pub fn send_init(apic_id: u32) {
+pub(crate) fn send_init(apic_id: u32) {
     send(apic_id, ASSERT | (5 << 8));
 }
 
 /// Sends a start-up interrupt to a CPU: it begins in real mode at page `page` (below 256).
-pub fn send_startup(apic_id: u32, page: u8) {
+pub(crate) fn send_startup(apic_id: u32, page: u8) {
     send(apic_id, ASSERT | (6 << 8) | u32::from(page));
 }
 

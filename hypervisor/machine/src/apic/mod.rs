@@ -1,10 +1,10 @@
 //! Interrupts: the local APICs, the IO-APICs, and what goes between CPUs.
 
-pub mod ioapic;
-pub mod ipi;
-pub mod lapic;
+pub(crate) mod ioapic;
+pub(crate) mod ipi;
+pub(crate) mod lapic;
 pub(crate) mod msi;
-pub mod pic;
+pub(crate) mod pic;
 pub(crate) mod route;
 pub(crate) mod timer;
 pub(crate) mod vectors;

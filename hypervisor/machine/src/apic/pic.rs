@@ -7,7 +7,7 @@ const MASTER: u16 = 0x20;
 const SLAVE: u16 = 0xa0;
 
 /// Initialises both, so that a spurious interrupt of theirs has a vector of its own, and masks every line.
-pub fn mask() {
+pub(crate) fn mask() {
     // ICW1: edge, cascade, ICW4 follows; ICW2: vectors; ICW3: wiring; ICW4: 8086 mode.
     for (port, vectors, wiring) in [(MASTER, PIC_BASE, 1 << 2), (SLAVE, PIC_BASE + 8, 2)] {
         outb(port, 0x11);

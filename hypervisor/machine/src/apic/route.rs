@@ -7,21 +7,21 @@ use spin::Once;
 
 /// An interrupt source override of the MADT.
 #[derive(Clone, Copy, Debug)]
-pub struct Override {
+pub(crate) struct Override {
     /// ISA IRQ, below 16.
-    pub irq: u8,
+    pub(crate) irq: u8,
     /// The GSI it is wired to.
-    pub gsi: u32,
+    pub(crate) gsi: u32,
     /// Level-triggered, else edge.
-    pub level: bool,
+    pub(crate) level: bool,
     /// Active low, else high.
-    pub active_low: bool,
+    pub(crate) active_low: bool,
 }
 
 static OVERRIDES: Once<Vec<Override>> = Once::new();
 
 /// Takes the MADT's overrides. Called once, by the boot CPU.
-pub fn set_overrides(overrides: Vec<Override>) {
+pub(crate) fn set_overrides(overrides: Vec<Override>) {
     OVERRIDES.call_once(|| overrides);
 }
 

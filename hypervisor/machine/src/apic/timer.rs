@@ -20,7 +20,7 @@ const CALIBRATION_MS: u64 = 10;
 static TICKS_PER_MS: AtomicU32 = AtomicU32::new(0);
 
 /// Makes this CPU's timer ready. The boot CPU goes first and measures it; the clock works already.
-pub fn init() {
+pub(crate) fn init() {
     if Features::get().tsc_deadline {
         write(
             Register::LvtTimer,

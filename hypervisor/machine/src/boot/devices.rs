@@ -40,7 +40,6 @@ fn io_apics(madt: &Madt) {
         .io_apics
         .iter()
         .map(|apic| ioapic::Description {
-            id: apic.id,
             address: apic.address.into(),
             gsi_base: apic.gsi_base,
         })

@@ -16,7 +16,7 @@ pub(crate) fn core_cpu() -> &'static oxen_core::PerCpu<X86> {
 }
 
 /// Gives this CPU its `core` data.
-pub fn set_core_cpu(cpu: &'static oxen_core::PerCpu<X86>) {
+pub(crate) fn set_core_cpu(cpu: &'static oxen_core::PerCpu<X86>) {
     // SAFETY: this CPU's own header.
     unsafe { (*this_header()).entry[word::CORE] = core::ptr::from_ref(cpu) as u64 }
 }

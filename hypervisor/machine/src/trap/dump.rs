@@ -31,7 +31,7 @@ const NAMES: [&str; 22] = [
 ];
 
 /// Prints the registers of an interrupted frame.
-pub fn dump_host_frame(frame: &HostFrame, out: &mut dyn Write) -> fmt::Result {
+pub(crate) fn dump_host_frame(frame: &HostFrame, out: &mut dyn Write) -> fmt::Result {
     let f = frame;
     writeln!(
         out,

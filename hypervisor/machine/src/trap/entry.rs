@@ -11,7 +11,6 @@ use oxen_abi::arch_x86::{FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64};
 
 use super::frame::{GENERAL_BYTES, HostFrame, PUSHED_BYTES};
 use super::vectors;
-use crate::layout::STACK_BLOCK;
 use crate::percpu::{CpuHeader, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header};
 
 /// Words of [`CpuHeader::entry`].
@@ -60,34 +59,26 @@ pub(super) fn gate(vector: u8) -> u64 {
 
 /// Addresses of the SYSCALL stubs of a stack block: 64-bit, 32-bit.
 pub(super) fn syscall_stubs(block: u64) -> (u64, u64) {
-    // SAFETY: only addresses are taken.
-    let (start, long, compat) = unsafe {
-        (
-            &raw const __entry_stubs_start as u64,
-            &raw const oxen_stub_syscall64 as u64,
-            &raw const oxen_stub_syscall32 as u64,
-        )
-    };
+    let start = &raw const __entry_stubs_start as u64;
+    let long = &raw const oxen_stub_syscall64 as u64;
+    let compat = &raw const oxen_stub_syscall32 as u64;
     let page = block + STUBS_OFFSET;
     (page + (long - start), page + (compat - start))
 }
 
 /// Address of SYSENTER's entry code.
 pub(super) fn sysenter() -> u64 {
-    // SAFETY: only the address is taken.
-    unsafe { &raw const oxen_sysenter as u64 }
+    &raw const oxen_sysenter as u64
 }
 
 /// Address of the instruction that returns to guests and may fault.
 pub(super) fn guest_iret() -> u64 {
-    // SAFETY: only the address is taken.
-    unsafe { &raw const oxen_guest_iret as u64 }
+    &raw const oxen_guest_iret as u64
 }
 
 /// Tells this CPU's stubs where they go on.
 pub(super) fn set_targets() {
-    // SAFETY: only the address is taken.
-    let target = unsafe { &raw const oxen_syscall_common as u64 };
+    let target = &raw const oxen_syscall_common as u64;
     // SAFETY: this CPU's own header, on its own stack block; the stubs that read it are not installed yet.
     unsafe { (*this_header()).entry[word::SYSCALL_TARGET] = target }
 }
@@ -302,10 +293,9 @@ oxen_gates:
     .else
     push 0
     .endif
-    // In AT&T's syntax, for in Intel's a symbol is a memory operand.
-    .att_syntax prefix
-    movl $vector, 4(%rsp)
-    .intel_syntax noprefix
+    // mov dword ptr [rsp + 4], vector: in this syntax a symbol would be a memory operand.
+    .byte 0xc7, 0x44, 0x24, 0x04
+    .long vector
     .if vector == 1
     jmp oxen_debug
     .else

@@ -9,29 +9,29 @@ use crate::percpu::{RSP0_OFFSET, this_header};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "registers by their names")]
-pub struct HostFrame {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub error_code: u32,
-    pub entry_vector: u32,
-    pub rip: u64,
-    pub cs: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-    pub ss: u64,
+pub(crate) struct HostFrame {
+    pub(crate) r15: u64,
+    pub(crate) r14: u64,
+    pub(crate) r13: u64,
+    pub(crate) r12: u64,
+    pub(crate) rbp: u64,
+    pub(crate) rbx: u64,
+    pub(crate) r11: u64,
+    pub(crate) r10: u64,
+    pub(crate) r9: u64,
+    pub(crate) r8: u64,
+    pub(crate) rax: u64,
+    pub(crate) rcx: u64,
+    pub(crate) rdx: u64,
+    pub(crate) rsi: u64,
+    pub(crate) rdi: u64,
+    pub(crate) error_code: u32,
+    pub(crate) entry_vector: u32,
+    pub(crate) rip: u64,
+    pub(crate) cs: u64,
+    pub(crate) rflags: u64,
+    pub(crate) rsp: u64,
+    pub(crate) ss: u64,
 }
 
 /// Bytes of general registers at the bottom of a frame.
@@ -51,13 +51,6 @@ const _: () = {
             == crate::percpu::HEADER_OFFSET
     );
 };
-
-impl HostFrame {
-    /// Whether guest code (ring 3) was interrupted.
-    pub const fn from_guest(&self) -> bool {
-        self.cs & 3 != 0
-    }
-}
 
 /// The guest's register frame at the top of this CPU's main stack.
 pub(crate) fn guest_frame() -> *mut CpuUserRegs {

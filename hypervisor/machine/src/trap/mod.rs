@@ -29,24 +29,24 @@ mod msrs;
 pub(crate) mod vectors;
 
 pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt};
-pub use dispatch::set_core_cpu;
+pub(crate) use dispatch::set_core_cpu;
 pub(crate) use dispatch::{core_cpu, on_first_entry};
-pub use dump::dump_host_frame;
-pub use frame::HostFrame;
+pub(crate) use dump::dump_host_frame;
+pub(crate) use frame::HostFrame;
 pub(crate) use frame::guest_frame;
 
 use crate::percpu::{self, PerCpu};
 
 /// Catches exceptions on the boot CPU while it still runs on the boot stack: they end in a register dump. Called once,
 /// before anything that could fault.
-pub fn init_early() {
+pub(crate) fn init_early() {
     descriptors::load_early();
     idt::load();
 }
 
 /// Sets this CPU up for guests: descriptor tables, entry points, control registers. Called once on each CPU, on its
 /// main stack, with its per-CPU area mapped and its header written; the byte heap works.
-pub fn init_cpu(cpu: &'static PerCpu) {
+pub(crate) fn init_cpu(cpu: &'static PerCpu) {
     debug_assert_eq!(percpu::this_cpu().cpu, cpu.cpu);
     crate::control::init();
     descriptors::load(cpu);

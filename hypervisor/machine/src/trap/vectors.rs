@@ -8,8 +8,6 @@ pub(crate) const NMI: u32 = 2;
 pub(crate) const DEBUG: u32 = 1;
 /// #DF.
 pub(crate) const DOUBLE_FAULT: u32 = 8;
-/// #GP.
-pub(crate) const PROTECTION: u32 = 13;
 /// #PF.
 pub(crate) const PAGE_FAULT: u32 = 14;
 /// #MC.
@@ -42,11 +40,6 @@ pub(crate) const SYSCALL64: u32 = oxen_core::trap::ENTRY_SYSCALL;
 pub(crate) const SYSCALL32: u32 = oxen_core::trap::ENTRY_SYSCALL32;
 /// `entry_vector` of SYSENTER.
 pub(crate) const SYSENTER: u32 = oxen_core::trap::ENTRY_SYSENTER;
-
-/// Whether the CPU pushes an error code for an exception.
-pub(crate) const fn has_error_code(vector: u8) -> bool {
-    matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
-}
 
 /// Whether a vector may be given to a device.
 pub(crate) const fn for_devices(vector: u8) -> bool {
