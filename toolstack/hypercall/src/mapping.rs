@@ -81,6 +81,25 @@ impl Mapping {
         })
     }
 
+    /// Zeroed memory of this process, to try code on that works on rings.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no memory.
+    pub fn of_own_memory(pages: usize) -> Result<Self> {
+        let failed = |errno| Error::Device {
+            op: "mapping own memory",
+            domain: None,
+            errno,
+        };
+        let fd =
+            rustix::fs::memfd_create("ring", rustix::fs::MemfdFlags::CLOEXEC).map_err(failed)?;
+        let len = pages
+            .checked_mul(PAGE_SIZE)
+            .ok_or_else(|| failed(rustix::io::Errno::INVAL))?;
+        rustix::fs::ftruncate(&fd, len as u64).map_err(failed)?;
+        Self::of_device(&fd, pages, Protection::ReadWrite, 0).map_err(failed)
+    }
+
     /// The same, giving the grants back when it is dropped.
     pub(crate) fn with_grant(mut self, grant: GrantIndex) -> Self {
         self.grant = Some(grant);

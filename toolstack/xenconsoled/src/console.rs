@@ -34,7 +34,7 @@ pub(crate) struct Console {
     log: Option<LogFile>,
     backlog: Backlog,
     pace: Pace,
-    attached: Option<(Ring<Mapping>, Port)>,
+    attached: Option<(Ring, Port)>,
 }
 
 impl Console {

@@ -12,36 +12,10 @@ const IN_SIZE: u32 = 1024;
 const OUT_SIZE: u32 = 2048;
 const _: () = assert!(IN_SIZE.is_power_of_two() && OUT_SIZE.is_power_of_two());
 
-/// What the ring needs of the page; tests have a page of their own.
-pub(crate) trait Page {
-    fn read(&self, offset: usize, into: &mut [u8]) -> Result<()>;
-    fn write(&self, offset: usize, from: &[u8]) -> Result<()>;
-    fn load(&self, offset: usize) -> Result<u32>;
-    fn store(&self, offset: usize, value: u32) -> Result<()>;
-}
-
-impl Page for Mapping {
-    fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
-        Mapping::read(self, offset, into)
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
-        Mapping::write(self, offset, from)
-    }
-
-    fn load(&self, offset: usize) -> Result<u32> {
-        self.load_u32(offset)
-    }
-
-    fn store(&self, offset: usize, value: u32) -> Result<()> {
-        self.store_u32(offset, value)
-    }
-}
-
 /// The two rings of a console.
 #[derive(Debug)]
-pub(crate) struct Ring<P> {
-    page: P,
+pub(crate) struct Ring {
+    page: Mapping,
     /// The guest's output is consumed up to here.
     out_consumer: u32,
     /// Input for the guest is produced up to here.
@@ -50,11 +24,11 @@ pub(crate) struct Ring<P> {
     pub(crate) faults: u64,
 }
 
-impl<P: Page> Ring<P> {
+impl Ring {
     /// Takes up the rings where they are.
-    pub(crate) fn new(page: P) -> Result<Self> {
-        let out_consumer = page.load(offset_of!(ConsoleInterface, out_cons))?;
-        let in_producer = page.load(offset_of!(ConsoleInterface, in_prod))?;
+    pub(crate) fn new(page: Mapping) -> Result<Self> {
+        let out_consumer = page.load_u32(offset_of!(ConsoleInterface, out_cons))?;
+        let in_producer = page.load_u32(offset_of!(ConsoleInterface, in_prod))?;
         Ok(Self {
             page,
             out_consumer,
@@ -66,13 +40,13 @@ impl<P: Page> Ring<P> {
     /// Takes what the guest has written, at most a ring full. Where its index is not within the ring, what is there
     /// makes no sense; it is passed over.
     pub(crate) fn take_output(&mut self) -> Result<Vec<u8>> {
-        let producer = self.page.load(offset_of!(ConsoleInterface, out_prod))?;
+        let producer = self.page.load_u32(offset_of!(ConsoleInterface, out_prod))?;
         let filled = producer.wrapping_sub(self.out_consumer);
         if filled > OUT_SIZE {
             self.faults = self.faults.saturating_add(1);
             self.out_consumer = producer;
             self.page
-                .store(offset_of!(ConsoleInterface, out_cons), producer)?;
+                .store_u32(offset_of!(ConsoleInterface, out_cons), producer)?;
             return Ok(Vec::new());
         }
         let mut bytes = vec![0; length(filled)];
@@ -84,13 +58,13 @@ impl<P: Page> Ring<P> {
         self.page.read(base, from_start)?;
         self.out_consumer = producer;
         self.page
-            .store(offset_of!(ConsoleInterface, out_cons), producer)?;
+            .store_u32(offset_of!(ConsoleInterface, out_cons), producer)?;
         Ok(bytes)
     }
 
     /// How many bytes of input the guest takes now.
     pub(crate) fn input_room(&self) -> Result<usize> {
-        let consumer = self.page.load(offset_of!(ConsoleInterface, in_cons))?;
+        let consumer = self.page.load_u32(offset_of!(ConsoleInterface, in_cons))?;
         let filled = self.in_producer.wrapping_sub(consumer);
         // A consumer beyond the ring means no room, until the guest sets it right.
         Ok(length(IN_SIZE.saturating_sub(filled)))
@@ -108,7 +82,7 @@ impl<P: Page> Ring<P> {
         let step = u32::try_from(input.len()).unwrap_or(0);
         self.in_producer = self.in_producer.wrapping_add(step);
         self.page
-            .store(offset_of!(ConsoleInterface, in_prod), self.in_producer)?;
+            .store_u32(offset_of!(ConsoleInterface, in_prod), self.in_producer)?;
         Ok(input.len())
     }
 }
@@ -120,48 +94,24 @@ fn length(n: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::collections::VecDeque;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    struct Fake(RefCell<Vec<u8>>);
-
-    impl Page for &Fake {
-        fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
-            into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
-            Ok(())
-        }
-
-        fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
-            self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
-            Ok(())
-        }
-
-        fn load(&self, offset: usize) -> Result<u32> {
-            let mut bytes = [0; 4];
-            self.read(offset, &mut bytes)?;
-            Ok(u32::from_le_bytes(bytes))
-        }
-
-        fn store(&self, offset: usize, value: u32) -> Result<()> {
-            self.write(offset, &value.to_le_bytes())
-        }
-    }
+    const INDEXES: [usize; 4] = [3072, 3076, 3080, 3084];
 
     /// The guest's side of the output ring.
-    fn print(page: &Fake, bytes: &[u8]) -> usize {
-        let page = &page;
-        let (producer, consumer) = (page.load(3084).unwrap(), page.load(3080).unwrap());
-        let room = (OUT_SIZE - producer.wrapping_sub(consumer)) as usize;
+    fn print(page: &Mapping, bytes: &[u8]) -> usize {
+        let (producer, consumer) = (page.load_u32(3084).unwrap(), page.load_u32(3080).unwrap());
+        let room = length(OUT_SIZE - producer.wrapping_sub(consumer));
         let bytes = &bytes[..bytes.len().min(room)];
         for (i, b) in (0u32..).zip(bytes) {
             page.write(1024 + length(producer.wrapping_add(i) % OUT_SIZE), &[*b])
                 .unwrap();
         }
-        page.store(
+        page.store_u32(
             3084,
             producer.wrapping_add(u32::try_from(bytes.len()).unwrap()),
         )
@@ -170,9 +120,8 @@ mod tests {
     }
 
     /// The guest's side of the input ring.
-    fn listen(page: &Fake, most: usize) -> Vec<u8> {
-        let page = &page;
-        let (producer, consumer) = (page.load(3076).unwrap(), page.load(3072).unwrap());
+    fn listen(page: &Mapping, most: usize) -> Vec<u8> {
+        let (producer, consumer) = (page.load_u32(3076).unwrap(), page.load_u32(3072).unwrap());
         let n = producer
             .wrapping_sub(consumer)
             .min(u32::try_from(most).unwrap());
@@ -184,7 +133,7 @@ mod tests {
             )
             .unwrap();
         }
-        page.store(3072, consumer.wrapping_add(n)).unwrap();
+        page.store_u32(3072, consumer.wrapping_add(n)).unwrap();
         got
     }
 
@@ -194,34 +143,35 @@ mod tests {
             start in any::<u32>(),
             steps in prop::collection::vec((0..4u8, 0..3000usize), 1..40),
         ) {
-            let page = Fake(RefCell::new(vec![0; 4096]));
-            for index in [3072, 3076, 3080, 3084] {
-                (&&page).store(index, start).unwrap();
+            let mut ring = Ring::new(Mapping::of_own_memory(1).unwrap()).unwrap();
+            for index in INDEXES {
+                ring.page.store_u32(index, start).unwrap();
             }
-            let mut ring = Ring::new(&page).unwrap();
+            (ring.out_consumer, ring.in_producer) = (start, start);
             let (mut printed, mut typed) = (VecDeque::new(), VecDeque::new());
             for (serial, (what, n)) in (0u8..=255).cycle().zip(steps) {
                 let bytes: Vec<u8> = (0..=250u8).cycle().take(n).map(|b| serial.wrapping_add(b)).collect();
                 match what {
-                    0 => { let n = print(&page, &bytes); printed.extend(&bytes[..n]); }
+                    0 => { let n = print(&ring.page, &bytes); printed.extend(&bytes[..n]); }
                     1 => for b in ring.take_output().unwrap() { prop_assert_eq!(printed.pop_front(), Some(b)); },
                     2 => { let n = ring.give_input(&bytes).unwrap(); typed.extend(&bytes[..n]); }
-                    _ => for b in listen(&page, n) { prop_assert_eq!(typed.pop_front(), Some(b)); },
+                    _ => for b in listen(&ring.page, n) { prop_assert_eq!(typed.pop_front(), Some(b)); },
                 }
             }
             prop_assert_eq!(ring.take_output().unwrap(), printed.into_iter().collect::<Vec<u8>>());
-            prop_assert_eq!(listen(&page, 4096), typed.into_iter().collect::<Vec<u8>>());
+            prop_assert_eq!(listen(&ring.page, 4096), typed.into_iter().collect::<Vec<u8>>());
         }
 
         #[test]
         fn any_page_is_survived(
             page in prop::collection::vec(any::<u8>(), 4096),
-            writes in prop::collection::vec((prop::sample::select(vec![3072usize, 3076, 3080, 3084]), any::<u32>()), 0..20),
+            writes in prop::collection::vec((prop::sample::select(INDEXES.to_vec()), any::<u32>()), 0..20),
         ) {
-            let page = Fake(RefCell::new(page));
-            let mut ring = Ring::new(&page).unwrap();
+            let memory = Mapping::of_own_memory(1).unwrap();
+            memory.write(0, &page).unwrap();
+            let mut ring = Ring::new(memory).unwrap();
             for (index, value) in writes {
-                (&&page).store(index, value).unwrap();
+                ring.page.store_u32(index, value).unwrap();
                 prop_assert!(ring.take_output().unwrap().len() <= length(OUT_SIZE));
                 prop_assert!(ring.give_input(b"0123456789").unwrap() <= 10);
             }

@@ -7,9 +7,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::logic::state::Saved;
-use crate::server::Listeners;
+use crate::server::{Listeners, MOST_SOCKETS};
 
 /// Makes the sockets, for root only.
 pub(crate) fn listen(directory: &Path) -> Result<Listeners> {
@@ -78,4 +79,23 @@ pub(crate) fn save_state(directory: &Path, saved: &Saved) -> Result<()> {
     written.with_context(|| format!("cannot save the state to {}", early.display()))?;
     fs::rename(&early, &path)
         .with_context(|| format!("cannot save the state to {}", path.display()))
+}
+
+/// Raises the limit of open files to what the most connections need.
+pub(crate) fn allow_many_connections() {
+    let needed = Some(MOST_SOCKETS as u64 + 64);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|now| Some(now) < needed) {
+        let maximum = limit.maximum.max(needed);
+        let raised = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: needed,
+                maximum: limit.maximum.and(maximum),
+            },
+        );
+        if let Err(error) = raised {
+            tracing::warn!("cannot raise the limit of open files: {error}");
+        }
+    }
 }

@@ -11,10 +11,11 @@ mod logic;
 mod server;
 mod store;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Held until the end.
     let _pid_file = daemon::lock_pid_file(&arguments.pid_file)?;
     daemon::avoid_out_of_memory_killer();
+    files::allow_many_connections();
     // Before anything can be lost: a signal from here on leads to an orderly end.
     let (signal, sender) = std::os::unix::net::UnixStream::pair().context("a pair of sockets")?;
     for number in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -84,10 +86,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         restarted,
         "xenstored is ready"
     );
-    let result = server.run(&listeners, &signal);
+    // A bug that panics does not lose the tree either: what the logic changes, it changes as a whole.
+    let result = catch_unwind(AssertUnwindSafe(|| server.run(&listeners, &signal)));
     files::save_state(&arguments.directory, &server.save())?;
     tracing::info!("xenstored ends; its state is saved");
-    result
+    result.unwrap_or_else(|_| {
+        bail!("a bug in xenstored; it ends, and the next one goes on from its state")
+    })
 }
 
 fn start_log(arguments: &Arguments) -> Result<()> {

@@ -44,6 +44,7 @@ pub(super) struct Connection {
     outstanding: usize,
     /// Events in `output`: one that is waiting already need not be queued again.
     queued: HashSet<QueuedEvent>,
+    /// Events were dropped. Stays set, for the other end has missed something for good.
     overflowed: bool,
 }
 
@@ -131,7 +132,6 @@ impl Connection {
             }
             Output::Event(event) => {
                 self.queued.remove(&event);
-                self.overflowed &= !self.queued.is_empty();
                 let (path, token) = event;
                 let mut payload = path.into_bytes();
                 payload.push(0);

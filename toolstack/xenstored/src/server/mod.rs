@@ -3,6 +3,8 @@
 mod platform;
 mod ring;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +22,7 @@ use platform::Domains;
 use socket::Socket;
 
 /// Programs connected at a time; more are turned away.
-const MOST_SOCKETS: usize = 1024;
+pub(crate) const MOST_SOCKETS: usize = 1024;
 /// Requests of one connection that are handled before the others have their turn.
 const TURN: usize = 1;
 /// Events taken from the kernel at a time.

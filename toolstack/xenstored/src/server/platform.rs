@@ -10,13 +10,15 @@ use hypercall::{
 use oxen_abi::xen::VIRQ_DOM_EXC;
 use xenstore::{ErrorCode, Message};
 
-use super::ring::Ring;
+use super::ring::{Fault, Ring};
 use crate::logic::{ConnectionId, DomainState, Logic, Platform};
 
 /// Reference of the grant that a domain's builder makes for its xenstore ring (`GNTTAB_RESERVED_XENSTORE`).
 const GRANT: u32 = 1;
 /// Pending ports taken at a time, so that a domain that sends events without pause does not keep the loop.
 const MOST_PORTS: usize = 256;
+/// Faults of one domain that are logged.
+const MOST_REPORTS: u32 = 10;
 
 /// The domains' rings.
 pub(super) struct Domains {
@@ -25,6 +27,8 @@ pub(super) struct Domains {
     /// Which connection of the logic goes with which ring.
     by_connection: BTreeMap<ConnectionId, u16>,
     by_port: BTreeMap<LocalPort, u16>,
+    /// How often a domain broke its ring, so that it cannot fill the log.
+    faults: BTreeMap<u16, u32>,
     /// Attached while a request was handled; their connections are not known yet.
     new: BTreeSet<u16>,
 }
@@ -76,6 +80,7 @@ impl Domains {
             rings: BTreeMap::new(),
             by_connection: BTreeMap::new(),
             by_port: BTreeMap::new(),
+            faults: BTreeMap::new(),
             new: BTreeSet::new(),
         }
     }
@@ -159,11 +164,7 @@ impl Domains {
         match self.rings.get_mut(&domain)?.receive() {
             Ok(message) => message,
             Err(fault) => {
-                tracing::warn!(
-                    domain,
-                    ?fault,
-                    "its xenstore ring is broken; it is not served until it connects anew"
-                );
+                self.report(domain, fault);
                 None
             }
         }
@@ -178,6 +179,14 @@ impl Domains {
             return;
         };
         if let Err(fault) = ring.send(next) {
+            self.report(domain, fault);
+        }
+    }
+
+    fn report(&mut self, domain: u16, fault: Fault) {
+        let faults = self.faults.entry(domain).or_default();
+        *faults = faults.saturating_add(1);
+        if *faults <= MOST_REPORTS {
             tracing::warn!(
                 domain,
                 ?fault,
@@ -306,6 +315,7 @@ impl Platform for Domains {
         self.remove(domain);
         self.new.remove(&domain);
         self.by_connection.retain(|_, d| *d != domain);
+        self.faults.remove(&domain);
     }
 
     fn state(&mut self, domain: u16) -> DomainState {

@@ -221,3 +221,152 @@ fn in_bytes(n: u32) -> usize {
 fn in_index(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INDEXES: [usize; 4] = [2048, 2052, 2056, 2060];
+
+    fn ring(start: u32) -> Ring {
+        let page = Mapping::of_own_memory(1).unwrap();
+        for index in INDEXES {
+            page.store_u32(index, start).unwrap();
+        }
+        Ring::new(page, LocalPort(1)).unwrap()
+    }
+
+    /// The domain's side: puts bytes in as far as there is room.
+    fn ask(ring: &Ring, bytes: &mut VecDeque<u8>) {
+        let page = &ring.page;
+        let (consumer, producer) = (page.load_u32(2048).unwrap(), page.load_u32(2052).unwrap());
+        let mut at = producer;
+        while at.wrapping_sub(consumer) < SIZE {
+            let Some(b) = bytes.pop_front() else { break };
+            page.write(in_bytes(at % SIZE), &[b]).unwrap();
+            at = at.wrapping_add(1);
+        }
+        page.store_u32(2052, at).unwrap();
+    }
+
+    /// The domain's side: takes what is there.
+    fn take(ring: &Ring) -> Vec<u8> {
+        let page = &ring.page;
+        let (mut at, producer) = (page.load_u32(2056).unwrap(), page.load_u32(2060).unwrap());
+        let mut got = Vec::new();
+        while at != producer {
+            let mut b = [0];
+            page.read(1024 + in_bytes(at % SIZE), &mut b).unwrap();
+            got.extend(b);
+            at = at.wrapping_add(1);
+        }
+        page.store_u32(2056, at).unwrap();
+        got
+    }
+
+    fn message(n: usize) -> Message {
+        let payload = (0..=255u8).cycle().take(n).collect();
+        Message {
+            kind: 2,
+            request: u32::try_from(n).unwrap(),
+            transaction: 0,
+            payload,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_pass_both_ways(start in any::<u32>(), sizes in prop::collection::vec(0..4097usize, 1..8)) {
+            let mut ring = ring(start);
+            let messages: Vec<Message> = sizes.into_iter().map(message).collect();
+            let mut to_send: VecDeque<u8> = messages.iter().flat_map(Message::encode).collect();
+            let mut received = Vec::new();
+            while !to_send.is_empty() || received.len() < messages.len() {
+                ask(&ring, &mut to_send);
+                if let Some(m) = ring.receive().unwrap() {
+                    received.push(m);
+                }
+            }
+            prop_assert_eq!(&received, &messages);
+
+            let mut queue: VecDeque<Vec<u8>> = messages.iter().map(Message::encode).collect();
+            let all: Vec<u8> = queue.iter().flatten().copied().collect();
+            let mut got = Vec::new();
+            while got.len() < all.len() {
+                ring.send(|| queue.pop_front()).unwrap();
+                got.extend(take(&ring));
+            }
+            prop_assert_eq!(got, all);
+        }
+
+        #[test]
+        fn any_page_is_survived(
+            bytes in prop::collection::vec(any::<u8>(), 4096),
+            writes in prop::collection::vec((prop::sample::select(INDEXES.to_vec()), any::<u32>()), 0..20),
+        ) {
+            let page = Mapping::of_own_memory(1).unwrap();
+            page.write(0, &bytes).unwrap();
+            let mut ring = Ring::new(page, LocalPort(1)).unwrap();
+            for (index, value) in writes {
+                ring.page.store_u32(index, value).unwrap();
+                for _ in 0..4 {
+                    let _ = ring.receive();
+                }
+                let _ = ring.send(|| Some(vec![1; 100]));
+                ring.reconnects();
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_ring_says_so_until_it_reconnects() {
+        let mut ring = ring(0);
+        ring.page.store_u32(2052, SIZE + 1).unwrap();
+        assert!(matches!(ring.receive(), Err(Fault::Index)));
+        assert_eq!(ring.page.load_u32(2072).unwrap(), XENSTORE_ERROR_RINGIDX);
+        ring.page.store_u32(2052, 0).unwrap();
+        assert!(ring.receive().unwrap().is_none());
+        assert!(!ring.reconnects());
+        ring.page.store_u32(2068, XENSTORE_RECONNECT).unwrap();
+        assert!(ring.reconnects());
+        assert_eq!(ring.page.load_u32(2068).unwrap(), XENSTORE_CONNECTED);
+        assert_eq!(ring.page.load_u32(2072).unwrap(), XENSTORE_ERROR_NONE);
+        ask(&ring, &mut message(3).encode().into());
+        assert_eq!(ring.receive().unwrap(), Some(message(3)));
+    }
+
+    #[test]
+    fn a_payload_too_long_breaks_the_ring() {
+        let mut ring = ring(7);
+        let header = xenstore::Header {
+            kind: 2,
+            request: 0,
+            transaction: 0,
+            len: 5000,
+        };
+        ask(&ring, &mut header.encode().to_vec().into());
+        assert!(matches!(ring.receive(), Err(Fault::Protocol)));
+        assert_eq!(ring.page.load_u32(2072).unwrap(), XENSTORE_ERROR_PROTO);
+    }
+
+    #[test]
+    fn what_was_on_its_way_goes_on() {
+        let mut before = ring(0);
+        let bytes = message(30).encode();
+        let (first, rest) = bytes.split_at(20);
+        ask(&before, &mut first.to_vec().into());
+        assert!(before.receive().unwrap().is_none());
+        before.send(|| None).unwrap();
+        let (input, _) = before.in_flight();
+        let mut after = Ring::new(before.page, LocalPort(2)).unwrap();
+        after.resume(&input, b"rest of an answer".to_vec());
+        ask(&after, &mut rest.to_vec().into());
+        assert_eq!(after.receive().unwrap(), Some(message(30)));
+        after.send(|| None).unwrap();
+        assert_eq!(take(&after), b"rest of an answer");
+    }
+}

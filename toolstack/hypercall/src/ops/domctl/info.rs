@@ -93,9 +93,9 @@ pub struct VcpuInfo {
 
 impl From<abi::GetDomainInfo> for DomainInfo {
     fn from(info: abi::GetDomainInfo) -> Self {
-        let flags = DomainFlags::from_bits_retain(
-            info.flags & !(abi::XEN_DOMINF_SHUTDOWNMASK << abi::XEN_DOMINF_SHUTDOWNSHIFT),
-        );
+        // The reason and what is above it are not flags; they are all ones while the domain runs.
+        let flags = info.flags & ((1 << abi::XEN_DOMINF_SHUTDOWNSHIFT) - 1);
+        let flags = DomainFlags::from_bits_retain(flags);
         let [.., reason, _] = info.flags.to_le_bytes();
         Self {
             domain: DomId(info.domain),
@@ -213,9 +213,10 @@ mod tests {
         assert_eq!(info.flags, DomainFlags::SHUTDOWN | DomainFlags::PAUSED);
         assert_eq!(info.cpu_pool, None);
         let running = abi::GetDomainInfo {
-            flags: 0x20,
+            flags: 0xffff_0020,
             ..Default::default()
         };
         assert_eq!(DomainInfo::from(running).shutdown, None);
+        assert_eq!(DomainInfo::from(running).flags, DomainFlags::RUNNING);
     }
 }

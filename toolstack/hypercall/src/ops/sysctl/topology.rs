@@ -2,8 +2,8 @@
 
 use oxen_abi::sysctl::{
     CpuInfo, CpuTopo, CpuTopoInfo, GetCpuInfo, MemInfo, NumaInfo as AbiNumaInfo,
-    XEN_INVALID_CORE_ID, XEN_INVALID_MEM_SZ, XEN_INVALID_NODE_DIST, XEN_INVALID_SOCKET_ID,
-    XEN_SYSCTL_CPUTOPOINFO, XEN_SYSCTL_GETCPUINFO, XEN_SYSCTL_NUMAINFO,
+    XEN_INVALID_CORE_ID, XEN_INVALID_MEM_SZ, XEN_INVALID_NODE_DIST, XEN_INVALID_NODE_ID,
+    XEN_INVALID_SOCKET_ID, XEN_SYSCTL_CPUTOPOINFO, XEN_SYSCTL_GETCPUINFO, XEN_SYSCTL_NUMAINFO,
 };
 use zerocopy::FromBytes as _;
 
@@ -18,12 +18,12 @@ const MOST_NODES: u32 = 64;
 pub struct CpuTopology {
     /// The CPU's number.
     pub cpu: u32,
-    /// Its core.
-    pub core: u32,
-    /// Its socket.
-    pub socket: u32,
-    /// Its NUMA node.
-    pub node: u32,
+    /// Its core; `None` where the hypervisor does not know.
+    pub core: Option<u32>,
+    /// Its socket; `None` where the hypervisor does not know.
+    pub socket: Option<u32>,
+    /// Its NUMA node; `None` where the hypervisor does not know.
+    pub node: Option<u32>,
 }
 
 /// A NUMA node.
@@ -47,7 +47,7 @@ pub struct NumaInfo {
 }
 
 impl Hypervisor {
-    /// Where each CPU is; CPUs that do not exist are left out.
+    /// Where each CPU is, in the order of their numbers.
     ///
     /// # Errors
     /// [`crate::Error::Hypercall`].
@@ -71,16 +71,14 @@ impl Hypervisor {
         let entries = buffer.bytes().chunks_exact(size_of::<CpuTopo>());
         let entries = entries.filter_map(|bytes| CpuTopo::read_from_bytes(bytes).ok());
         let numbered = (0..payload.num_cpus.min(wanted)).zip(entries);
-        let present = numbered
-            .filter(|(_, t)| t.core != XEN_INVALID_CORE_ID && t.socket != XEN_INVALID_SOCKET_ID);
-        Ok(present
-            .map(|(cpu, t)| CpuTopology {
-                cpu,
-                core: t.core,
-                socket: t.socket,
-                node: t.node,
-            })
-            .collect())
+        let known = |id: u32, unknown: u32| (id != unknown).then_some(id);
+        let place = |(cpu, t): (u32, CpuTopo)| CpuTopology {
+            cpu,
+            core: known(t.core, XEN_INVALID_CORE_ID),
+            socket: known(t.socket, XEN_INVALID_SOCKET_ID),
+            node: known(t.node, XEN_INVALID_NODE_ID),
+        };
+        Ok(numbered.map(place).collect())
     }
 
     /// The NUMA nodes.
