@@ -2,9 +2,10 @@
 //! model-checked.
 //!
 //! Lock order (take from the left to the right, never back):
-//! domain table < domain lifecycle < grant tables (lower domain id first) < event channels
-//! (lower domain id first) < vCPU arch < page list < heap < run queue (lower CPU first) < timers
-//! < console. Page-type state is lock-free. No lock is held across a return to a guest.
+//! domain table < domain lifecycle < a domain's PIRQs < PCI devices < GSIs < interrupt lines
+//! < event channels (lower domain id first) < vCPU arch < page list < heap < run queue (lower CPU
+//! first) < timers < console. Grant tables and grant handles are locked with no other lock taken
+//! after them. Page-type state is lock-free. No lock is held across a return to a guest.
 
 #[cfg(not(loom))]
 pub use core::sync::atomic;

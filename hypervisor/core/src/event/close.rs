@@ -165,11 +165,7 @@ fn close_some<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
     loop {
         let next = {
             let mut state = domain.events.lock();
-            let next = state
-                .ports
-                .iter_from(state.close_from)
-                .map(|(port, _)| port)
-                .next();
+            let next = state.ports.next_in_use(state.close_from);
             state.close_from = next.map_or(state.ports.places(), |port| port.0);
             next
         };

@@ -64,12 +64,22 @@ pub(crate) const DEFAULT_PRIORITY: u8 = oxen_abi::event_channel::EVTCHN_FIFO_PRI
 
 /// Ports by which the table grows.
 const BUCKET: usize = 64;
+/// How many busy ports are passed over in search of a free one: a guest that leaves words linked
+/// only makes itself wait for them.
+const MOST_BUSY: u32 = 1024;
+
+/// Ports side by side, and how many of them are in use.
+#[derive(Debug)]
+struct Bucket<P> {
+    entries: Vec<Entry<P>>,
+    in_use: usize,
+}
 
 /// A domain's ports. Port 0 is never valid. The table grows with use, up to a limit, and never
 /// shrinks, so that a port number stays in reach of its event word.
 #[derive(Debug)]
 pub(crate) struct PortTable<P> {
-    buckets: Vec<Vec<Entry<P>>>,
+    buckets: Vec<Bucket<P>>,
     /// No port below this one is free.
     first_free: u32,
     /// The highest port that may be used.
@@ -94,7 +104,7 @@ impl<P> PortTable<P> {
         let index = port.0 as usize;
         self.buckets
             .get(index / BUCKET)
-            .and_then(|bucket| bucket.get(index % BUCKET))
+            .and_then(|bucket| bucket.entries.get(index % BUCKET))
             .filter(|entry| !matches!(entry.binding, Binding::Free))
             .ok_or(Errno::EINVAL)
     }
@@ -132,30 +142,41 @@ impl<P> PortTable<P> {
         busy: impl Fn(Port) -> bool,
     ) -> Result<Port, Errno> {
         let end = abi_limit.min(self.limit.saturating_add(1));
-        let mut lowest_busy = None;
-        for number in self.first_free.max(1)..end {
+        let (mut lowest_busy, mut count) = (None, 0);
+        let mut number = self.first_free.max(1);
+        while number < end {
             if number >= self.places() {
                 self.grow()?;
+            }
+            if self
+                .bucket(number)
+                .is_some_and(|bucket| bucket.in_use == bucket.entries.len())
+            {
+                number = next_bucket(number);
+                continue;
             }
             let Some(entry) = self.slot(number) else {
                 return Err(Errno::ENOSPC);
             };
-            if !matches!(entry.binding, Binding::Free) {
-                continue;
-            }
-            if busy(Port(number)) {
+            if matches!(entry.binding, Binding::Free) {
+                if !busy(Port(number)) {
+                    *entry = Entry {
+                        queue: entry.queue,
+                        binding,
+                        vcpu,
+                        ..Entry::free()
+                    };
+                    self.first_free = lowest_busy.unwrap_or(number + 1);
+                    self.count_use(number, true);
+                    return Ok(Port(number));
+                }
                 lowest_busy = lowest_busy.or(Some(number));
-                continue;
+                count += 1;
+                if count == MOST_BUSY {
+                    break;
+                }
             }
-            *entry = Entry {
-                queue: entry.queue,
-                binding,
-                vcpu,
-                ..Entry::free()
-            };
-            self.first_free = lowest_busy.unwrap_or(number + 1);
-            self.in_use += 1;
-            return Ok(Port(number));
+            number += 1;
         }
         Err(Errno::ENOSPC)
     }
@@ -173,15 +194,52 @@ impl<P> PortTable<P> {
             },
         );
         self.first_free = self.first_free.min(port.0);
-        self.in_use -= 1;
+        self.count_use(port.0, false);
         Ok(old.binding)
+    }
+
+    /// The first port in use from number `from` on.
+    pub(crate) fn next_in_use(&self, from: u32) -> Option<Port> {
+        let mut number = from.max(1);
+        while let Some(bucket) = self.bucket(number) {
+            if bucket.in_use == 0 {
+                number = next_bucket(number);
+                continue;
+            }
+            if self.get(Port(number)).is_ok() {
+                return Some(Port(number));
+            }
+            number += 1;
+        }
+        None
     }
 
     /// All ports in use from number `from` on.
     pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = (Port, &Entry<P>)> {
-        (from.max(1)..self.places())
-            .map(Port)
-            .filter_map(|port| self.get(port).ok().map(|entry| (port, entry)))
+        let mut next = from;
+        core::iter::from_fn(move || {
+            let port = self.next_in_use(next)?;
+            next = port.0 + 1;
+            self.get(port).ok().map(|entry| (port, entry))
+        })
+    }
+
+    fn bucket(&self, port: u32) -> Option<&Bucket<P>> {
+        self.buckets.get(port as usize / BUCKET)
+    }
+
+    /// Keeps the counts when a port is taken or freed.
+    fn count_use(&mut self, port: u32, taken: bool) {
+        let Some(bucket) = self.buckets.get_mut(port as usize / BUCKET) else {
+            return;
+        };
+        if taken {
+            bucket.in_use += 1;
+            self.in_use += 1;
+        } else {
+            bucket.in_use -= 1;
+            self.in_use -= 1;
+        }
     }
 
     /// A place in the table, in use or free.
@@ -192,19 +250,27 @@ impl<P> PortTable<P> {
         }
         self.buckets
             .get_mut(index / BUCKET)?
+            .entries
             .get_mut(index % BUCKET)
     }
 
     fn grow(&mut self) -> Result<(), Errno> {
-        let mut bucket = Vec::new();
-        bucket
+        let mut entries = Vec::new();
+        entries
             .try_reserve_exact(BUCKET)
             .map_err(|_| Errno::ENOMEM)?;
-        bucket.resize_with(BUCKET, Entry::free);
+        entries.resize_with(BUCKET, Entry::free);
         self.buckets.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        self.buckets.push(bucket);
+        self.buckets.push(Bucket { entries, in_use: 0 });
         Ok(())
     }
+}
+
+/// The first port of the bucket after a port's own.
+fn next_bucket(port: u32) -> u32 {
+    #[allow(clippy::cast_possible_truncation, reason = "it is 64")]
+    const SIZE: u32 = BUCKET as u32;
+    (port / SIZE + 1).saturating_mul(SIZE)
 }
 
 #[cfg(test)]

@@ -86,13 +86,11 @@ pub(super) fn set_version(op: &SetVersion) -> Result<(), Errno> {
 
 /// `GNTTABOP_get_status_frames`: there are none in version 1.
 pub(super) fn status_frames<M: Machine>(cx: &Cx<'_, M>, op: &mut GetStatusFrames) {
-    op.status = status(target(cx, op.dom).and_then(|_| {
-        if op.nr_frames == 0 {
-            Ok(())
-        } else {
-            Err(GNTST_GENERAL_ERROR)
-        }
-    }));
+    op.status = match target(cx, op.dom) {
+        Ok(_) if op.nr_frames == 0 => GNTST_OKAY,
+        Ok(_) => GNTST_GENERAL_ERROR,
+        Err(status) => status,
+    };
 }
 
 /// `GNTTABOP_swap_grant_ref`: exchanges two entries that are not in use.

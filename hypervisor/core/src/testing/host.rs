@@ -125,4 +125,15 @@ impl Host {
             .expect("within the memory");
         value
     }
+
+    /// Runs something that stops when work is pending until it is done.
+    pub(crate) fn finish(&self, step: impl Fn() -> bool) {
+        for _ in 0..10_000 {
+            if step() {
+                return;
+            }
+            self.cpu.shared().pending.store(0, Ordering::Release);
+        }
+        panic!("it does not end");
+    }
 }

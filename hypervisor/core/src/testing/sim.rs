@@ -9,8 +9,8 @@ use oxen_abi::xen::VcpuTimeInfo;
 use crate::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, SegmentState};
 use crate::mm::frame::Frame;
 use crate::mm::pte;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, Once};
 use crate::types::{CpuId, Mfn};
 
 /// First address of the running guest's memory, whichever guest runs.
@@ -40,8 +40,8 @@ pub(crate) struct Sim {
     frames: &'static [Frame],
     /// Two views of a frame's contents, which are not the same memory here: no code under test
     /// uses both on one frame.
-    pages: &'static [[AtomicU64; 512]],
-    pages32: &'static [[AtomicU32; 1024]],
+    pages: &'static [Once<Box<[AtomicU64; 512]>>],
+    pages32: &'static [Once<Box<[AtomicU32; 1024]>>],
     m2p: Vec<AtomicU64>,
     guest: Mutex<Vec<u8>>,
     /// System time, set by tests.
@@ -79,8 +79,8 @@ impl Sim {
     pub(crate) fn new(frames: u64) -> Self {
         Self {
             frames: leak(frames, Frame::default),
-            pages: leak(frames, || core::array::from_fn(|_| AtomicU64::new(0))),
-            pages32: leak(frames, || core::array::from_fn(|_| AtomicU32::new(0))),
+            pages: leak(frames, Once::new),
+            pages32: leak(frames, Once::new),
             m2p: (0..frames).map(|_| AtomicU64::new(u64::MAX)).collect(),
             guest: Mutex::new(alloc::vec![0; GUEST_SIZE]),
             time: AtomicU64::new(0),
@@ -112,7 +112,7 @@ impl Sim {
             && self
                 .frame(pte::frame(value))
                 .is_some_and(Frame::is_hypervisor);
-        !hypervisor && !(level == 4 && pte::is_hypervisor_slot(index))
+        !(hypervisor || (level == 4 && pte::is_hypervisor_slot(index)))
     }
 
     fn guest_range(addr: u64, len: usize) -> Result<core::ops::Range<usize>, Fault> {
@@ -136,10 +136,14 @@ impl Machine for Sim {
         self.frames.get(self.index(mfn)?)
     }
     fn page(&self, mfn: Mfn) -> Option<&'static [AtomicU64; 512]> {
-        self.pages.get(self.index(mfn)?)
+        self.pages
+            .get(self.index(mfn)?)
+            .map(|page| &**page.call_once(|| Box::new(core::array::from_fn(|_| AtomicU64::new(0)))))
     }
     fn page32(&self, mfn: Mfn) -> Option<&'static [AtomicU32; 1024]> {
-        self.pages32.get(self.index(mfn)?)
+        self.pages32
+            .get(self.index(mfn)?)
+            .map(|page| &**page.call_once(|| Box::new(core::array::from_fn(|_| AtomicU32::new(0)))))
     }
     fn read_frame(&self, mfn: Mfn, offset: usize, bytes: &mut [u8]) -> bool {
         let Some(page) = self.page(mfn) else {
@@ -168,13 +172,24 @@ impl Machine for Sim {
         true
     }
     fn zero_page(&self, mfn: Mfn) {
-        let Some(index) = self.index(mfn) else { return };
-        self.pages[index]
-            .iter()
-            .for_each(|word| word.store(0, Ordering::Release));
-        self.pages32[index]
-            .iter()
-            .for_each(|word| word.store(0, Ordering::Release));
+        let Some(index) = self.index(mfn) else {
+            return;
+        };
+        // Contents come into being, zeroed, when they are first looked at.
+        for word in self.pages[index]
+            .get()
+            .into_iter()
+            .flat_map(|page| page.iter())
+        {
+            word.store(0, Ordering::Release);
+        }
+        for word in self.pages32[index]
+            .get()
+            .into_iter()
+            .flat_map(|page| page.iter())
+        {
+            word.store(0, Ordering::Release);
+        }
     }
     fn copy_page(&self, to: Mfn, from: Mfn) {
         let (Some(to), Some(from)) = (self.page(to), self.page(from)) else {

@@ -214,6 +214,8 @@ fn xen(view: &View, leaf: u32, subleaf: u32) -> Leaf {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use proptest::prelude::*;
 
     use super::{BASIC_ECX, BASIC_EDX, Leaf, NOTHING, View, policy};
