@@ -12,7 +12,7 @@ impl Progress {
     pub(crate) fn new(wanted: bool) -> Self {
         Self {
             shown: false,
-            wanted: wanted && std::io::stderr().is_terminal(),
+            wanted: wanted && std::io::stderr().is_terminal() && can_move_cursor(),
         }
     }
 
@@ -37,6 +37,11 @@ impl Progress {
         // It is only for show.
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
+}
+
+/// Whether the terminal knows more than printing.
+fn can_move_cursor() -> bool {
+    std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb")
 }
 
 impl Drop for Progress {

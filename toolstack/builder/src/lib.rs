@@ -31,7 +31,7 @@ pub use build::{Phase, Rings};
 pub use domain::Domain;
 pub use error::{Error, ImageError};
 pub use plan::{Plan, Request};
-pub use pv::{Limits, PvDomain, create};
+pub use pv::{Limits, PvDomain, check_memory, create};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;

@@ -59,7 +59,12 @@ pub fn create<'a>(
     }
 }
 
-fn check_memory(hypervisor: &Hypervisor, limits: &Limits) -> Result<(), Error> {
+/// Checks that the host has the memory that a domain starts with. [`create()`] does so too; asking
+/// before the kernel is read saves the user the wait.
+///
+/// # Errors
+/// [`Error::HostMemory`], or the hypervisor does not say.
+pub fn check_memory(hypervisor: &Hypervisor, limits: &Limits) -> Result<(), Error> {
     let info = hypervisor
         .phys_info()
         .map_err(Error::doing("ask for the free memory"))?;

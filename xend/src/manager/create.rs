@@ -136,6 +136,12 @@ fn build(
     progress: &Progress,
 ) -> Result<(DomId, Rings)> {
     progress(Phase::Plan);
+    let limits = Limits {
+        vcpus: config.vcpus,
+        memory_mib: config.memory_mib,
+        maxmem_mib: config.maxmem_mib,
+    };
+    domain_builder::check_memory(hypervisor, &limits)?;
     let plan = Plan::new(&Request {
         kernel: &config.image.kernel,
         ramdisk: config.image.ramdisk.as_deref(),
@@ -143,21 +149,16 @@ fn build(
         pages: config.memory_mib.saturating_mul(PAGES_PER_MIB),
     })?;
     progress(Phase::Allocate);
-    let limits = Limits {
-        vcpus: config.vcpus,
-        memory_mib: config.memory_mib,
-        maxmem_mib: config.maxmem_mib,
-    };
     let domain = domain_builder::create(hypervisor, *uuid.as_bytes(), &limits)?;
     let ruin = Ruin {
         hypervisor,
         domain: Some(domain.id()),
     };
+    set_affinity(hypervisor, &domain, config)?;
     let rings = plan.build(&domain, &|phase| match phase {
         domain_builder::Phase::Allocate => {}
         domain_builder::Phase::Populate => progress(Phase::Populate),
     })?;
-    set_affinity(hypervisor, &domain, config)?;
     Ok((ruin.keep(domain.id()), rings))
 }
 

@@ -56,6 +56,8 @@ impl Manager {
         let steps = [
             write("/local/domain/0", "domid", "0"),
             write("/local/domain/0", "name", "Domain-0"),
+            // There from the start, so that the last domain leaves the store as the first found it.
+            Step::Mkdir("/vm".to_owned()),
         ];
         self.apply(&steps, "describe dom0 in xenstore").await
     }
