@@ -15,7 +15,9 @@ const CR4_FSGSBASE: u64 = 1 << 16;
 /// CR4.OSXSAVE.
 pub(super) const CR4_OSXSAVE: u64 = 1 << 18;
 /// CR4 bits that a guest may set: what they do is done for it, or on in the machine anyway.
-const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE | CR4_OSXSAVE;
+const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE;
+/// Leaf 1 ECX: XSAVE.
+const HAS_XSAVE: u32 = 1 << 26;
 
 /// `HYPERVISOR_fpu_taskswitch`.
 pub fn fpu_taskswitch<M: Machine>(cx: &Cx<'_, M>, set: u64) -> HcResult {
@@ -48,9 +50,12 @@ pub(super) fn set_cr0<M: Machine>(cx: &Cx<'_, M>, value: u64) -> bool {
     true
 }
 
-/// What a guest reads from CR4.
+/// What a guest reads from CR4. OSXSAVE is on from the start where the processor has XSAVE: Linux
+/// takes it for the sign that it may use XSAVE.
 pub(super) fn cr4<M: Machine>(cx: &Cx<'_, M>) -> u64 {
-    CR4_FIXED | (cx.vcpu.arch.lock().cr4 & CR4_GUEST)
+    let [_, _, features, _] = cx.machine().cpuid(1, 0);
+    let xsave = if features & HAS_XSAVE != 0 { CR4_OSXSAVE } else { 0 };
+    CR4_FIXED | xsave | (cx.vcpu.arch.lock().cr4 & CR4_GUEST)
 }
 
 /// Writes a guest's CR4: bits that are not the guest's stay as they are.
