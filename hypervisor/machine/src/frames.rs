@@ -105,6 +105,22 @@ pub(crate) fn write(mfn: Mfn, offset: usize, bytes: &[u8]) -> bool {
     true
 }
 
+/// Copies bytes from one frame to another, or within one.
+pub(crate) fn copy_bytes(to: Mfn, to_at: usize, from: Mfn, from_at: usize, count: usize) -> bool {
+    let (Some(target), Some(source)) = (part(to, to_at, count), part(from, from_at, count)) else {
+        return false;
+    };
+    // SAFETY: as in `read`.
+    unsafe {
+        copy(
+            target.as_ptr().cast_mut().cast(),
+            source.as_ptr().cast(),
+            count,
+        )
+    }
+    true
+}
+
 /// Copies without the compiler seeing the memory.
 ///
 /// # Safety

@@ -42,6 +42,9 @@ impl Machine for X86 {
     fn zero_page(&self, mfn: Mfn) {
         frames::zero(mfn);
     }
+    fn copy_bytes(&self, to: Mfn, to_at: usize, from: Mfn, from_at: usize, len: usize) -> bool {
+        frames::copy_bytes(to, to_at, from, from_at, len)
+    }
     fn copy_page(&self, to: Mfn, from: Mfn) {
         frames::copy_page(to, from);
     }
@@ -242,6 +245,9 @@ impl Machine for X86 {
     }
     fn mask_gsi(&self, gsi: u32, masked: bool) {
         apic::ioapic::mask(gsi, masked);
+    }
+    fn ioapic_read(&self, base: u64, register: u8) -> Option<u32> {
+        apic::ioapic::register(base, register)
     }
     fn eoi(&self) {
         apic::eoi();

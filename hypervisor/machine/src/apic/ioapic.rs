@@ -112,6 +112,14 @@ impl IoApic {
     }
 }
 
+/// Reads a register of the IO-APIC at a physical address; `None` if there is no such one.
+pub(crate) fn register(address: u64, index: u8) -> Option<u32> {
+    let apic = all()
+        .iter()
+        .find(|apic| apic.description.address == address)?;
+    Some(read(&apic.registers.lock(), u32::from(index)))
+}
+
 /// Writes a GSI's redirection entry: fixed delivery to one LAPIC. Returns whether there is such a GSI.
 pub(crate) fn route(
     gsi: u32,
