@@ -15,8 +15,13 @@ struct Key<M: Machine> {
 }
 
 /// All keys.
-fn table<M: Machine>() -> [Key<M>; 8] {
+fn table<M: Machine>() -> [Key<M>; 9] {
     [
+        Key {
+            key: b'a',
+            what: "timers",
+            run: timers,
+        },
         Key {
             key: b'h',
             what: "list the keys",
@@ -184,6 +189,19 @@ fn event_channels<M: Machine>(hv: &'static Hypervisor<M>) {
         domain.events.describe(&hv.machine, &domain, &mut |line| {
             crate::log_always!(hv, "{line}")
         });
+    }
+}
+
+/// What each CPU's timer is set to, and the vCPUs' timers on it.
+fn timers<M: Machine>(hv: &'static Hypervisor<M>) {
+    let now = hv.machine.now();
+    crate::log_always!(hv, "Timers, system time {now} ns");
+    for cpu in hv.machine.cpus().iter() {
+        crate::log_always!(hv, " CPU {}:", cpu.0);
+        for (deadline, kind, domain, vcpu) in hv.cpu(cpu).timers.snapshot() {
+            let away = deadline.cast_signed().wrapping_sub(now.cast_signed());
+            crate::log_always!(hv, "  d{}v{} {kind:?} in {away} ns", domain.0, vcpu.0);
+        }
     }
 }
 

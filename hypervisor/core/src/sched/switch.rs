@@ -171,6 +171,7 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) {
             if to != cpu.id {
                 cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
             } else {
+                cpu.shared().pending.fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
                 tickle_idle(cpu);
             }
             return;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::machine::Machine;
 use crate::sync::Mutex;
 use crate::time::timer::Kind;
+use crate::types::{DomId, VcpuId};
 use crate::vcpu::Vcpu;
 
 /// An armed timer of a vCPU.
@@ -62,6 +63,12 @@ impl<M: Machine> TimerQueue<M> {
             return None;
         }
         timers.pop()
+    }
+
+    /// All timers, for a debug key: deadline, kind, whose.
+    pub fn snapshot(&self) -> Vec<(u64, Kind, DomId, VcpuId)> {
+        let timers = self.timers.lock();
+        timers.iter().rev().map(|t| (t.deadline, t.kind, t.vcpu.domain.id, t.vcpu.id)).collect()
     }
 
     /// When the earliest expires.
