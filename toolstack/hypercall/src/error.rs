@@ -43,7 +43,7 @@ pub enum Error {
         errno: Errno,
     },
     /// A frame of another domain could not be mapped.
-    #[error("cannot map frame {frame:#x} of domain {domain}: {}", Words(*errno))]
+    #[error("cannot map frame {frame:#x} of domain {domain}: {}{}", plain(*errno), frame_advice(*errno))]
     MapFrame {
         /// Owner of the frame.
         domain: DomId,
@@ -119,10 +119,7 @@ struct Words(Errno);
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let io = std::io::Error::from_raw_os_error(self.0.raw_os_error());
-        let text = io.to_string();
-        let text = text.split(" (os error").next().unwrap_or(&text);
-        f.write_str(text)?;
+        f.write_str(&plain(self.0))?;
         match self.0 {
             Errno::SRCH => f.write_str(" (no such domain)"),
             Errno::PERM => f.write_str(
@@ -132,6 +129,20 @@ impl fmt::Display for Words {
             Errno::NOSYS => f.write_str(" (this hypervisor does not have the operation)"),
             _ => Ok(()),
         }
+    }
+}
+
+/// The system's text for an error number, without the number.
+fn plain(errno: Errno) -> String {
+    let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+fn frame_advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::PERM | Errno::INVAL => " (is it the domain's?)",
+        Errno::SRCH => " (no such domain)",
+        _ => "",
     }
 }
 

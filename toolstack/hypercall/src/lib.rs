@@ -11,7 +11,7 @@
 //!
 //! # Why it is sound
 //! The hypervisor writes only to addresses that a hypercall names. All such addresses are in
-//! [`buffer::Buffer`](buffer)s, which this crate allocates, borrows exclusively for the call and frees afterwards.
+//! buffers which this crate allocates, borrows exclusively for the call and frees afterwards.
 //! Memory shared with another domain is only reached through [`Mapping`], whose accesses are bounds-checked, volatile
 //! or atomic, and never form a Rust reference: whatever the other domain writes meanwhile is data, not undefined
 //! behaviour.

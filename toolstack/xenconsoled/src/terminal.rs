@@ -85,3 +85,31 @@ fn would_block_is_zero(result: io::Result<usize>) -> io::Result<usize> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_pass_both_ways_unchanged() {
+        let terminal = Terminal::open().unwrap();
+        let user = rustix::fs::open(
+            terminal.name(),
+            OFlags::RDWR | OFlags::NOCTTY,
+            Mode::empty(),
+        )
+        .unwrap();
+        let mut buffer = [0; 16];
+        for text in [&b"first\n"[..], b"\x03second\r\n"] {
+            assert_eq!(rustix::io::write(&user, text).unwrap(), text.len());
+            terminal.typed().await.unwrap();
+            let n = terminal.read(&mut buffer).unwrap();
+            assert_eq!(&buffer[..n], text);
+            assert_eq!(terminal.read(&mut buffer).unwrap(), 0);
+        }
+        terminal.has_room().await.unwrap();
+        assert_eq!(terminal.write(b"out\n").unwrap(), 4);
+        let n = rustix::io::read(&user, &mut buffer).unwrap();
+        assert_eq!(&buffer[..n], b"out\n");
+    }
+}
