@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::hardware;
+use crate::checks::{faults, hardware, leaks, lifecycle, registers};
 use crate::guest::GuestRun;
 use crate::session::Hypervisor::DebianXen;
 use crate::session::When::{Always, Full};
@@ -16,6 +16,69 @@ const HARDWARE: &[Check] = &[
     Check {
         name: "e1000e network",
         run: hardware::network,
+    },
+    Check {
+        name: "dmesg is clean",
+        run: hardware::clean_dmesg,
+    },
+];
+
+const TOOLSTACK: &[Check] = &[
+    Check {
+        name: "xend starts",
+        run: lifecycle::xend,
+    },
+    Check {
+        name: "create and list",
+        run: lifecycle::create_and_list,
+    },
+    Check {
+        name: "console",
+        run: lifecycle::console,
+    },
+    Check {
+        name: "pause and unpause",
+        run: lifecycle::pause_and_unpause,
+    },
+    Check {
+        name: "registers keep their values",
+        run: registers::patterns,
+    },
+    Check {
+        name: "reboot",
+        run: lifecycle::reboot,
+    },
+    Check {
+        name: "shutdown",
+        run: lifecycle::shutdown,
+    },
+    Check {
+        name: "destroy",
+        run: lifecycle::destroy,
+    },
+    Check {
+        name: "xend is killed and comes back",
+        run: lifecycle::xend_killed,
+    },
+    Check {
+        name: "an error in the file",
+        run: faults::config_error,
+    },
+    Check {
+        name: "a missing kernel",
+        run: faults::missing_kernel,
+    },
+    Check {
+        name: "a name in use",
+        run: faults::name_in_use,
+    },
+    Check {
+        name: "too little memory",
+        run: faults::too_little_memory,
+    },
+    Check {
+        name: "create and destroy twenty times",
+        run: leaks::twenty,
     },
     Check {
         name: "dmesg is clean",
@@ -49,5 +112,13 @@ pub const SESSIONS: &[Session] = &[
         grub: true,
         disk: true,
         checks: HARDWARE,
+    },
+    Session {
+        name: "toolstack",
+        on: &[(DebianXen, Always)],
+        cpus: 2,
+        grub: false,
+        disk: false,
+        checks: TOOLSTACK,
     },
 ];

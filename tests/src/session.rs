@@ -130,7 +130,7 @@ impl Session {
 
 /// Adds the end of the serial console to an error.
 fn with_log(err: anyhow::Error, log: &Path) -> anyhow::Error {
-    const LINES: usize = 60;
+    const LINES: usize = 25;
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).replace('\r', "");
     let lines: Vec<&str> = text.lines().collect();

@@ -9,7 +9,7 @@ use crate::dom0::Dom0;
 
 /// xend starts, and starts what it needs.
 pub fn xend(dom0: &mut Dom0) -> Result<()> {
-    dom0.ok("start_xend", CREATE)?;
+    dom0.ok("xend start", CREATE)?;
     dom0.ok("pidof xend && pidof xenstored && pidof xenconsoled", XM)?;
     Ok(())
 }
@@ -86,7 +86,7 @@ pub fn xend_killed(dom0: &mut Dom0) -> Result<()> {
     dom0.ok("kill -9 $(pidof xend)", XM)?;
     let (status, text) = dom0.sh("xm list", XM)?;
     ensure!(status != 0, "`xm list` works without xend:\n{text}");
-    dom0.ok("start_xend", CREATE)?;
+    dom0.ok("xend start", CREATE)?;
     let after = guest::find(dom0, "demo")?.context("xend has forgotten demo")?;
     ensure!(
         after.id == before.id,
