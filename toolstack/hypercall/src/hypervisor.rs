@@ -39,13 +39,21 @@ impl Hypervisor {
     /// Maps frames of another domain (MFNs of a PV domain), in the order given; all or none.
     ///
     /// # Errors
-    /// [`Error::MapFrame`] names the first frame that could not be mapped.
+    /// [`Error::MapFrame`] names the first frame that could not be mapped; [`Error::Invalid`] for dom0's own frames,
+    /// which may be this process's memory.
     pub fn map_foreign(
         &self,
         domain: DomId,
         frames: &[u64],
         protection: Protection,
     ) -> Result<Mapping> {
+        if matches!(domain, DomId::DOM0 | DomId::SELF) {
+            let what = "dom0's own frames are not foreign".into();
+            return Err(Error::Invalid {
+                op: "mapping foreign memory",
+                what,
+            });
+        }
         self.privcmd.map_foreign(domain, frames, protection)
     }
 

@@ -14,7 +14,8 @@
 //! buffers which this crate allocates, borrows exclusively for the call and frees afterwards.
 //! Memory shared with another domain is only reached through [`Mapping`], whose accesses are bounds-checked, volatile
 //! or atomic, and never form a Rust reference: whatever the other domain writes meanwhile is data, not undefined
-//! behaviour.
+//! behaviour. dom0's own frames are not mapped. (dom0 rules the machine: hypercalls that take its own memory or change
+//! its own page tables harm it from outside of the language, as writing `/proc/self/mem` does.)
 //!
 //! # Errors
 //! Each error names the operation, the domain and the cause in words; see [`Error`].
