@@ -60,17 +60,24 @@ pub(crate) fn run_to_end(
     Ok(reason.unwrap_or(u32::MAX))
 }
 
-/// Waits until the hypervisor has as many free pages as before.
+/// Free pages, once what an earlier domain left behind is freed too: the figure has stood still
+/// for half a second.
+pub(crate) fn free_pages() -> Outcome<u64> {
+    let mut last = good!(control::free_pages());
+    let mut steady = 0;
+    wait_until("free memory to stand still", 20, || {
+        let free = good!(control::free_pages());
+        steady = if free == last { steady + 1 } else { 0 };
+        last = free;
+        Ok(steady >= 5)
+    })?;
+    Ok(last)
+}
+
+/// Checks that the hypervisor has as many free pages as before.
 pub(crate) fn memory_is_back(before: u64) -> Outcome {
-    let mut now_free = 0;
-    let outcome = wait_until("free memory", 10, || {
-        now_free = good!(control::free_pages());
-        Ok(now_free == before)
-    });
-    ensure!(
-        outcome.is_ok(),
-        "{before} pages free before, {now_free} after"
-    );
+    let after = free_pages()?;
+    ensure!(after == before, "{before} pages free before, {after} after");
     Ok(())
 }
 

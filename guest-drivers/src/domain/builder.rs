@@ -122,6 +122,7 @@ impl Domain {
                 gmfn: mfn(frame::hypercall_page_pfn()),
             },
         )?;
+        mask_events(id, info.shared_info)?;
         start_vcpu(id, &layout)?;
         // These two stay mapped while the domain lives.
         map_one(id, layout.console)?;
@@ -322,6 +323,17 @@ fn start_information(id: u16, layout: &Layout, spec: &Spec<'_>) -> Result<StartI
         *slot = *byte;
     }
     Ok(info)
+}
+
+/// Starts the domain with events masked: it has no callback for them yet.
+fn mask_events(id: u16, shared_info: u64) -> Result<()> {
+    let place = pagetable::entry(AT, 1).ok_or(Errno::EFAULT)?;
+    pagetable::update_foreign(place.machine, shared_info | RW, id)?;
+    // Second byte of the first vcpu_info.
+    words(0)[0].store(1 << 8, Ordering::Relaxed);
+    pagetable::update(place.machine, 0)?;
+    pagetable::flush(AT)?;
+    Ok(())
 }
 
 fn put_bytes(pfn: u64, bytes: &[u8]) {

@@ -19,7 +19,8 @@ pub struct Layout {
     pub start_info: u64,
     /// The console ring.
     pub console: u64,
-    /// The xenstore ring; here the page in which the copy reports its progress.
+    /// The xenstore ring; here the page in which the copy reports its progress. It lies below the
+    /// image, where a copy that corrupts its memory upwards does not reach it.
     pub store: u64,
     /// First of the page tables: L4, L3, L2, then the L1s.
     pub tables: u64,
@@ -40,14 +41,14 @@ impl Layout {
         }
         let p2m = image_end;
         let start_info = p2m.checked_add((pages * 8).div_ceil(PAGE))?;
-        let tables = start_info + 3;
+        let tables = start_info + 2;
         let table_count = 3 + l1s;
         let layout = Layout {
             pages,
             p2m,
             start_info,
             console: start_info + 1,
-            store: start_info + 2,
+            store: 1,
             tables,
             table_count,
             stack: tables + table_count,
@@ -71,11 +72,11 @@ mod tests {
         let layout = Layout::new(2048, 0x500).expect("fits");
         assert_eq!(layout.p2m, 0x500);
         assert_eq!(layout.start_info, 0x504);
-        assert_eq!(layout.tables, 0x507);
+        assert_eq!(layout.tables, 0x506);
         assert_eq!(layout.table_count, 7);
-        assert_eq!(layout.stack, 0x50e);
-        assert!(layout.is_table(0x507) && layout.is_table(0x50d));
-        assert!(!layout.is_table(0x50e) && !layout.is_table(0x506));
+        assert_eq!(layout.stack, 0x50d);
+        assert!(layout.is_table(0x506) && layout.is_table(0x50c));
+        assert!(!layout.is_table(0x50d) && !layout.is_table(0x505));
     }
 
     #[test]

@@ -2,20 +2,62 @@
 
 use core::sync::atomic::Ordering;
 
-use super::calls::{self, Material};
+use oxen_abi::Errno;
+use oxen_abi::hypercall::{HYPERVISOR_MULTICALL, MulticallEntry};
+
+use super::calls::{self, Call, Material};
 use crate::cmdline::CommandLine;
 use crate::conformance::{Outcome, Suite, ensure, good};
-use crate::domain::{Domain, Spec, control};
+use crate::domain::{Domain, Spec};
 use crate::pair;
 use crate::println;
 use crate::rng::Rng;
 use crate::sys::frame::Frame;
-use crate::sys::{hypercall, shared};
+use crate::sys::{hypercall, probe, shared};
 use crate::time::now;
 
 /// Words of the shared page: how many calls were sent, and the last one's number.
 const SENT: usize = 0;
 const LAST_NUMBER: usize = 8;
+
+/// Words that count results: done, then the errors of [`COUNTED`], then all others.
+const RESULTS: usize = 16;
+const COUNTED: [Errno; 5] = [
+    Errno::EFAULT,
+    Errno::EINVAL,
+    Errno::ENOSYS,
+    Errno::EPERM,
+    Errno::ESRCH,
+];
+
+/// Puts a few new words into the buffers. A call may have taken a buffer away; it is replaced then.
+fn stir(buffers: &mut [Frame; 4], material: &mut Material, rng: &mut Rng) {
+    for _ in 0..8 {
+        let index = usize::try_from(rng.below(4)).unwrap_or(0);
+        let value = material.value(rng);
+        let address = buffers[index].address() + rng.below(80) * 8;
+        if probe::write(address, value).is_err()
+            && let Some(frame) = Frame::take()
+        {
+            buffers[index] = frame;
+            material.buffers[index] = frame.address();
+            material.frames[index] = frame.mfn();
+        }
+    }
+}
+
+/// Makes the entries of a multicall that starts in a buffer such that the caller survives them.
+fn tame_multicall(call: &Call, buffers: &[Frame; 4], rng: &mut Rng) {
+    for entry in 0..8 {
+        let address = call.args[0].wrapping_add(entry * size_of::<MulticallEntry>() as u64);
+        if buffers
+            .iter()
+            .any(|b| (b.address()..b.address() + 4096).contains(&address))
+        {
+            let _ = probe::write(address, calls::multicall_number(rng));
+        }
+    }
+}
 
 /// The copy's side: sends `count=` calls from `seed=`, and says after each how far it is.
 pub(crate) fn send(line: &CommandLine<'_>) {
@@ -25,37 +67,48 @@ pub(crate) fn send(line: &CommandLine<'_>) {
     };
     let count = line.number("count", 1000);
     let mut rng = Rng::new(line.number("seed", 1));
-    let buffers: [Frame; 4] = core::array::from_fn(|_| Frame::new());
-    let material = Material {
+    let mut buffers: [Frame; 4] = core::array::from_fn(|_| Frame::new());
+    let mut material = Material {
         buffers: buffers.map(Frame::address),
         frames: buffers.map(Frame::mfn),
     };
     while page[SENT].load(Ordering::Relaxed) < count {
-        for _ in 0..8 {
-            let frame = rng.pick(&buffers, buffers[0]);
-            let slot = usize::try_from(rng.below(512)).unwrap_or(0);
-            // A call may have made the buffer read-only or taken it away.
-            let value = material.value(&mut rng);
-            let _ = crate::sys::probe::write(frame.address() + slot as u64 % 80 * 8, value);
-        }
+        stir(&mut buffers, &mut material, &mut rng);
         let call = material.call(&mut rng);
         if calls::ends_the_caller(&call) {
             continue;
+        }
+        if call.number & 0xffff_ffff == HYPERVISOR_MULTICALL {
+            tame_multicall(&call, &buffers, &mut rng);
         }
         page[LAST_NUMBER].store(call.number, Ordering::Relaxed);
         for (slot, arg) in page[LAST_NUMBER + 1..].iter().zip(call.args) {
             slot.store(arg, Ordering::Relaxed);
         }
-        let _ = hypercall::raw(call.number, call.args);
+        let result = hypercall::decode(hypercall::raw(call.number, call.args));
+        let kind = match result {
+            Ok(_) => 0,
+            Err(error) => COUNTED
+                .iter()
+                .position(|&counted| counted == error)
+                .map_or(COUNTED.len() + 1, |at| at + 1),
+        };
+        page[RESULTS + kind].fetch_add(1, Ordering::Relaxed);
         page[SENT].fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// Totals of the words at [`RESULTS`].
+type Results = [u64; COUNTED.len() + 2];
+
+/// A new copy is taken after so many calls, for what they did to the old one adds up.
+const CALLS_OF_A_COPY: u64 = 5_000;
 
 /// How long a copy may stand still before it is given up.
 const PATIENCE: u64 = 3_000_000_000;
 
 /// Runs one copy until it ends or stands still; returns how many calls it sent.
-fn one_copy(seed: u64, count: u64) -> Outcome<u64> {
+fn one_copy(seed: u64, count: u64, results: &mut Results) -> Outcome<u64> {
     let mut text = Text {
         bytes: [0; 80],
         used: 0,
@@ -80,6 +133,9 @@ fn one_copy(seed: u64, count: u64) -> Outcome<u64> {
     }
     domain.drain_console(|_| {});
     sent = domain.shared(SENT).load(Ordering::Relaxed);
+    for (total, kind) in results.iter_mut().zip(RESULTS..) {
+        *total += domain.shared(kind).load(Ordering::Relaxed);
+    }
     if sent < count {
         println!(
             "copy {} ended after {sent} calls, the last one {} ({:#x}, {:#x}, {:#x}, {:#x})",
@@ -109,21 +165,28 @@ pub(crate) fn run(line: &CommandLine<'_>) {
     let ready = pair::prepare();
     suite.check("fuzz/prepare", || ready);
     // The first copy leaves this kernel with a few more page tables.
-    let first = one_copy(first_seed, 1);
+    let first = one_copy(first_seed, 1, &mut Results::default());
     suite.check("fuzz/first_copy", || first.map(|_| ()));
-    let before = control::free_pages();
+    let before = pair::free_pages();
     let mut sent = 0;
     let mut copies = 0;
+    let mut results = Results::default();
     suite.check("fuzz/all_calls_sent", || {
         while sent < count {
             ensure!(copies < 1000, "{copies} copies sent {sent} calls only");
-            sent += one_copy(first_seed + copies, count - sent)?;
+            sent += one_copy(
+                first_seed + copies,
+                (count - sent).min(CALLS_OF_A_COPY),
+                &mut results,
+            )?;
             copies += 1;
         }
         Ok(())
     });
     println!("{sent} hypercalls from {copies} copies, seed {first_seed}");
-    suite.check("fuzz/free_memory", || pair::memory_is_back(good!(before)));
+    let [done, errors @ .., others] = results;
+    println!("results: {done} done, {others} other errors, and of {COUNTED:?}: {errors:?}");
+    suite.check("fuzz/free_memory", || pair::memory_is_back(before?));
     suite.finish();
 }
 

@@ -72,7 +72,7 @@ impl Material {
             13 => rng.below(1 << 32),
             // Two halves, as a structure of 32-bit fields has them.
             14 => rng.below(16) << 32 | rng.below(16),
-            _ => rng.next(),
+            _ => rng.bits(),
         }
     }
 
@@ -87,11 +87,13 @@ impl Material {
         for arg in &mut args {
             *arg = self.value(rng);
         }
-        // Most operations are (command, pointer) or (pointer, count).
+        // Most operations are (command, pointer) or (pointer, count), and most have few commands.
+        let limit = rng.pick(&[8, 16, 48], 16);
+        let command = rng.below(limit);
         match rng.below(4) {
-            0 => args[0] = rng.below(48),
-            1 => (args[0], args[1]) = (rng.below(48), self.address(rng)),
-            2 => (args[0], args[1], args[2]) = (rng.below(48), self.address(rng), rng.below(8)),
+            0 => args[0] = command,
+            1 => (args[0], args[1]) = (command, self.address(rng)),
+            2 => (args[0], args[1], args[2]) = (command, self.address(rng), rng.below(8)),
             _ => {
                 (args[0], args[1], args[2]) = (self.address(rng), rng.below(8), 0);
                 args[3] = rng.pick(&[0x7ff0, 0x7ff1, 0, 1], 0x7ff0);
@@ -117,6 +119,17 @@ pub(crate) fn ends_the_caller(call: &Call) -> bool {
         // under the next trap or event.
         0 | 3 | 4 | 30 => true,
         _ => false,
+    }
+}
+
+/// Numbers for the entries of a multicall, where the commands cannot be seen beforehand: none of
+/// those that [`ends_the_caller`] looks at.
+pub(crate) fn multicall_number(rng: &mut Rng) -> u64 {
+    loop {
+        let number = rng.below(60);
+        if !matches!(number, 0 | 3 | 4 | 6 | 23 | 24 | 29 | 30) {
+            return number;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use oxen_abi::domctl as abi;
 use oxen_abi::sched::{SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
 use oxen_abi::sysctl::{GetDomainInfoList, XEN_SYSCTL_GETDOMAININFOLIST};
 
-use super::{memory_is_back, run_to_end};
+use super::{free_pages, memory_is_back, run_to_end};
 use crate::conformance::{Outcome, Suite, ensure, good, same};
 use crate::domain::control::{self, Nothing, on_domain};
 use crate::domain::{Domain, Spec};
@@ -36,14 +36,14 @@ pub(super) fn run(s: &mut Suite<'_>) {
         Ok(())
     });
     s.check("domain/memory_comes_back", || {
-        let before = good!(control::free_pages());
+        let before = free_pages()?;
         for _ in 0..5 {
             same!(whole_life(b"mode=hello", 30, |_| {})?, SHUTDOWN_POWEROFF);
         }
         memory_is_back(before)
     });
     s.check("domain/destroyed_before_its_start", || {
-        let before = good!(control::free_pages());
+        let before = free_pages()?;
         let domain = build(b"mode=hello")?;
         ensure!(
             good!(control::free_pages()) < before,

@@ -9,7 +9,7 @@ use oxen_abi::event_channel::{EVTCHNSTAT_INTERDOMAIN, EVTCHNSTAT_UNBOUND};
 use oxen_abi::grant_table as grant;
 use oxen_abi::sched::SHUTDOWN_POWEROFF;
 
-use super::{memory_is_back, run_to_end, wait, wait_until};
+use super::{free_pages, memory_is_back, run_to_end, wait, wait_until};
 use crate::conformance::{
     Outcome, Suite, bind_interdomain, close, copy, copy_end, ensure, faulted, good, map, place,
     same, send, status, unmap,
@@ -139,7 +139,7 @@ fn grants(s: &mut Suite<'_>) {
         peer.end()
     });
     s.check("pair/grant_outlives_its_domain", || {
-        let before = good!(control::free_pages());
+        let before = free_pages()?;
         let peer = Peer::start()?;
         let id = peer.domain.id;
         let place = place()?;
@@ -155,7 +155,7 @@ fn grants(s: &mut Suite<'_>) {
     s.check("pair/grant_entry_overwritten", || {
         // Overwriting the entry instead of unmapping: the hypervisor must keep its counts, and
         // the memory must come back all the same.
-        let before = good!(control::free_pages());
+        let before = free_pages()?;
         let peer = Peer::start()?;
         let place = place()?;
         let (status, handle) = map(
@@ -263,7 +263,7 @@ fn control_operations(s: &mut Suite<'_>) {
         peer.end()
     });
     s.check("pair/foreign_frames", || {
-        let before = good!(control::free_pages());
+        let before = free_pages()?;
         let peer = Peer::start()?;
         let id = peer.domain.id;
         let info = good!(control::domain_info(id));

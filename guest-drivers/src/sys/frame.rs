@@ -54,6 +54,12 @@ pub fn image() -> Image {
     }
 }
 
+/// Whether a frame holds part of the image, arena included.
+#[must_use]
+pub fn is_image(pfn: u64) -> bool {
+    (image().constant.start..image_end_pfn()).contains(&pfn)
+}
+
 /// A page of the image's constant part.
 ///
 /// # Panics
@@ -105,10 +111,19 @@ impl Frame {
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let (start, end) = arena();
-        let address = start + u64::from(NEXT.fetch_add(1, Ordering::Relaxed)) * PAGE_SIZE;
-        assert!(address < end, "the arena of test frames is used up");
-        Frame { address }
+        Self::take().expect("the arena of test frames is used up")
+    }
+
+    /// Takes an unused, zeroed frame, if there is one left.
+    pub fn take() -> Option<Self> {
+        let (start, _) = arena();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let frame = Self::at(start + u64::from(number) * PAGE_SIZE);
+        if frame.is_none() {
+            // Stay at the end, lest the counter comes round.
+            NEXT.store(number, Ordering::Relaxed);
+        }
+        frame
     }
 
     /// The frame at a kernel address, if it is one of the arena.

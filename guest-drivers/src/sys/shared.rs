@@ -159,7 +159,7 @@ pub fn console_at(address: u64) -> &'static ConsoleRing {
 /// The page of a machine frame that the domain builder mapped for this domain.
 fn given_page(mfn: u64) -> Option<u64> {
     let pfn = frame::m2p(mfn)?;
-    (mfn != 0 && pfn >= frame::image_end_pfn() && pfn < super::start_info().nr_pages)
+    (mfn != 0 && !frame::is_image(pfn) && pfn < super::start_info().nr_pages)
         .then(|| frame::address_of_pfn(pfn))
 }
 
@@ -167,7 +167,7 @@ fn given_page(mfn: u64) -> Option<u64> {
 #[must_use]
 pub fn own_console() -> Option<&'static ConsoleRing> {
     let address = given_page(super::start_info().console_mfn)?;
-    // SAFETY: the builder mapped the page read-write behind the image, where no Rust object lives.
+    // SAFETY: the builder mapped the page read-write outside the image, where no Rust object lives.
     Some(unsafe { &*(address as *const ConsoleRing) })
 }
 
