@@ -11,7 +11,7 @@ use super::{Manager, no_domain_or};
 use crate::error::{Error, Result};
 
 /// How long a guest may take to acknowledge a request.
-const ACKNOWLEDGE: Duration = Duration::from_secs(20);
+const ACKNOWLEDGE: Duration = Duration::from_secs(60);
 /// How long xenconsoled may take to offer a terminal.
 const TERMINAL: Duration = Duration::from_secs(10);
 
