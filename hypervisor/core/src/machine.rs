@@ -100,6 +100,19 @@ pub struct GsiMode {
     pub active_low: bool,
 }
 
+/// A range of physical memory through which configuration space is accessed (MCFG).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mmconfig {
+    /// Physical address of bus 0's part, also when the first bus is another.
+    pub base: u64,
+    /// PCI segment.
+    pub segment: u16,
+    /// First bus.
+    pub first_bus: u8,
+    /// Last bus.
+    pub last_bus: u8,
+}
+
 /// A set of physical CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CpuMask(pub [u64; crate::types::MAX_CPUS / 64]);
@@ -337,6 +350,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn pci_read(&self, segment: u16, bus: u8, devfn: u8, offset: u16, size: IoSize) -> u32;
     /// Writes PCI configuration space.
     fn pci_write(&self, segment: u16, bus: u8, devfn: u8, offset: u16, size: IoSize, value: u32);
+    /// The ranges of MMCONFIG, one after the other; `None` past the last.
+    fn mmconfig(&self, index: usize) -> Option<Mmconfig> {
+        let _ = index;
+        None
+    }
     /// Reads four bytes of device memory (an MSI-X table) at a physical address.
     fn mmio_read32(&self, addr: u64) -> Option<u32>;
     /// Writes four bytes of device memory; refuses RAM, the LAPIC and the IO-APICs.

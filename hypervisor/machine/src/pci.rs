@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use oxen_core::machine::IoSize;
-use spin::Mutex;
+use spin::{Mutex, Once};
 
 use crate::paging::{Mmio, map_mmio};
 use crate::pio::{inb, inl, inw, outb, outl, outw};
@@ -35,20 +35,27 @@ struct Window {
 
 /// The address port and the data port belong together.
 static PORTS: Mutex<()> = Mutex::new(());
+static RANGES: Once<Vec<Range>> = Once::new();
 static WINDOWS: Mutex<Vec<Window>> = Mutex::new(Vec::new());
 
 /// Takes the MCFG's ranges. Called once, by the boot CPU.
 pub(crate) fn set_mmconfig(ranges: Vec<Range>) {
+    let ranges = RANGES.call_once(|| ranges);
     let mut windows = WINDOWS.lock();
     for range in ranges {
         let buses = usize::from(range.last.saturating_sub(range.first)) + 1;
         let mut mappings = Vec::new();
         mappings.resize_with(buses, || None);
         windows.push(Window {
-            range,
+            range: *range,
             buses: mappings,
         });
     }
+}
+
+/// The MCFG's ranges.
+pub(crate) fn mmconfig() -> &'static [Range] {
+    RANGES.get().map_or(&[], Vec::as_slice)
 }
 
 /// Reads; all ones where nothing is.

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use oxen_abi::xen::VcpuTimeInfo;
-use oxen_core::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, SegmentState};
+use oxen_core::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, Mmconfig, SegmentState};
 use oxen_core::mm::frame::Frame;
 use oxen_core::{CpuId, Mfn};
 
@@ -263,6 +263,14 @@ impl Machine for X86 {
     }
     fn pci_write(&self, segment: u16, bus: u8, devfn: u8, offset: u16, size: IoSize, value: u32) {
         pci::write(segment, bus, devfn, offset, size, value);
+    }
+    fn mmconfig(&self, index: usize) -> Option<Mmconfig> {
+        pci::mmconfig().get(index).map(|range| Mmconfig {
+            base: range.base,
+            segment: range.segment,
+            first_bus: range.first,
+            last_bus: range.last,
+        })
     }
     fn mmio_read32(&self, addr: u64) -> Option<u32> {
         mmio::read32(addr)
