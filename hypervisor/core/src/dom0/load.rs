@@ -170,7 +170,7 @@ fn clear_gaps(kernel: &Kernel, memory: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::super::elf::tests::{NOTES, kernel};
-    use super::super::payload::tests::image;
+    use super::super::payload::test_image as image;
     use super::*;
     use alloc::vec;
     use alloc::vec::Vec;

@@ -13,6 +13,22 @@ const fn near(byte: u8) -> bool {
     byte == 0 || byte == 0xff
 }
 
+/// Where the first E8 or E9 is. Eight bytes are looked at at once, for most are something else.
+fn next_opcode(data: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = data.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let different = (u64::from_le_bytes(*word) & (EACH * 0xfe)) ^ (EACH * 0xe8);
+        // The top bit of the lowest byte that is 0, and perhaps of some above it.
+        let found = different.wrapping_sub(EACH) & !different & (EACH * 0x80);
+        if found != 0 {
+            return Some(n * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let rest_at = data.len() - rest.len();
+    rest.iter().position(|byte| byte & 0xfe == 0xe8).map(|place| rest_at + place)
+}
+
 /// Undoes the filter on data that stands at position 0 of the stream.
 pub(super) fn undo_x86(data: &mut [u8]) {
     // Bit n: an opcode stood n + 1 bytes before and was left alone.
@@ -20,10 +36,7 @@ pub(super) fn undo_x86(data: &mut [u8]) {
     let mut last: Option<usize> = None;
     let mut at = 0;
     while at + 5 <= data.len() {
-        let Some(skip) = data[at..data.len() - 4]
-            .iter()
-            .position(|b| b & 0xfe == 0xe8)
-        else {
+        let Some(skip) = data.get(at..data.len() - 4).and_then(next_opcode) else {
             return;
         };
         at += skip;
@@ -91,4 +104,17 @@ fn may_be_call(recent: u32, operand: [u8; 4]) -> bool {
         _ => a,
     };
     !near(meeting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_opcode;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn finds_the_first_opcode(data in prop::collection::vec(prop_oneof![Just(0xe8u8), Just(0xe9), Just(0xea), Just(0), any::<u8>()], 0..40)) {
+            prop_assert_eq!(next_opcode(&data), data.iter().position(|b| matches!(b, 0xe8 | 0xe9)));
+        }
+    }
 }

@@ -158,6 +158,10 @@ impl Lzma {
         let literal_mask = (1usize << literal_position) - 1;
         let position_mask = (1usize << position) - 1;
         let probs = &mut *self.probs;
+        let literals = self.literals.as_mut_slice();
+        // Copies of its own, which the compiler keeps in registers.
+        let mut range = *input;
+        let range = &mut range;
         let mut state = self.state;
         let [mut rep0, mut rep1, mut rep2, mut rep3] = self.reps;
         let mut pos = *at;
@@ -169,20 +173,18 @@ impl Lzma {
             }
             let position_state = (pos - start) & position_mask & (POSITION_STATES - 1);
             state &= 15;
-            if !input.bit(&mut probs.is_match[state][position_state]) {
+            if !range.bit(&mut probs.is_match[state][position_state]) {
                 let before = if pos > start { out[pos - 1] } else { 0 };
                 let context = ((pos - start) & literal_mask) << literal_context
                     | usize::from(before) >> (8 - literal_context);
-                let coder = self
-                    .literals
-                    .get_mut(context * LITERAL_CODER..)
+                let coder = literals.get_mut(context * LITERAL_CODER..)
                     .and_then(|rest| rest.first_chunk_mut::<LITERAL_CODER>())
                     .ok_or(Damaged)?;
                 let byte = if state < 7 {
-                    plain_literal(input, coder)
+                    plain_literal(range, coder)
                 } else {
                     let from = match_source(pos, start, rep0).ok_or(Damaged)?;
-                    matched_literal(input, coder, out[from])
+                    matched_literal(range, coder, out[from])
                 };
                 out[pos] = byte;
                 pos += 1;
@@ -194,14 +196,14 @@ impl Lzma {
                 continue;
             }
             let length;
-            if !input.bit(&mut probs.is_rep[state]) {
+            if !range.bit(&mut probs.is_rep[state]) {
                 rep3 = rep2;
                 rep2 = rep1;
                 rep1 = rep0;
-                length = probs.lengths.decode(input, position_state);
+                length = probs.lengths.decode(range, position_state);
                 state = if state < 7 { 7 } else { 10 };
                 rep0 = distance(
-                    input,
+                    range,
                     &mut probs.slot,
                     &mut probs.special,
                     &mut probs.align,
@@ -211,22 +213,22 @@ impl Lzma {
                     break Ended::Marker;
                 }
             } else {
-                if !input.bit(&mut probs.is_rep0[state]) {
-                    if !input.bit(&mut probs.is_rep0_long[state][position_state]) {
+                if !range.bit(&mut probs.is_rep0[state]) {
+                    if !range.bit(&mut probs.is_rep0_long[state][position_state]) {
                         let from = match_source(pos, start, rep0).ok_or(Damaged)?;
                         out[pos] = out[from];
                         pos += 1;
                         state = if state < 7 { 9 } else { 11 };
                         continue;
                     }
-                } else if !input.bit(&mut probs.is_rep1[state]) {
+                } else if !range.bit(&mut probs.is_rep1[state]) {
                     (rep0, rep1) = (rep1, rep0);
-                } else if !input.bit(&mut probs.is_rep2[state]) {
+                } else if !range.bit(&mut probs.is_rep2[state]) {
                     (rep0, rep1, rep2) = (rep2, rep0, rep1);
                 } else {
                     (rep0, rep1, rep2, rep3) = (rep3, rep0, rep1, rep2);
                 }
-                length = probs.rep_lengths.decode(input, position_state);
+                length = probs.rep_lengths.decode(range, position_state);
                 state = if state < 7 { 8 } else { 11 };
             }
             let from = match_source(pos, start, rep0).ok_or(Damaged)?;
@@ -239,6 +241,7 @@ impl Lzma {
         self.state = state;
         self.reps = [rep0, rep1, rep2, rep3];
         *at = pos;
+        *input = *range;
         if input.overrun() {
             Err(Damaged)
         } else {
@@ -281,7 +284,11 @@ fn matched_literal(
     while node < 0x100 {
         expected <<= 1;
         let wanted = expected & offset;
-        let set = input.bit(&mut coder[(offset + wanted + node) % LITERAL_CODER]);
+        // Never past the end: the three are at most 0x100, 0x100 and 0xff.
+        let Some(prob) = coder.get_mut(offset + wanted + node) else {
+            return 0;
+        };
+        let set = input.bit(prob);
         node = (node << 1) | usize::from(set);
         offset = if set { wanted } else { offset & !wanted };
     }

@@ -11,8 +11,13 @@ mod lzma;
 mod lzma2;
 mod range;
 mod xz;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
+
+#[cfg(test)]
+pub(crate) use bzimage::tests::image as test_image;
 
 pub(crate) use bzimage::{BzImage, ImageError};
 
@@ -124,7 +129,3 @@ impl fmt::Display for Format {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    pub(crate) use super::bzimage::tests::image;
-}

@@ -10,6 +10,7 @@ const TOP: u32 = 1 << 24;
 
 /// Decodes bits from a piece of input. Past its end it goes on with zeros, and the caller finds
 /// out by [`RangeDecoder::finished`]; so the hot path has no errors.
+#[derive(Clone, Copy)]
 pub(super) struct RangeDecoder<'a> {
     input: &'a [u8],
     at: usize,
