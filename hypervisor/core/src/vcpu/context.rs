@@ -93,6 +93,8 @@ pub fn apply<M: Machine>(
         arch.gdt = gdt;
         arch.gdt_entries = u32::try_from(context.gdt_ents).unwrap_or(0);
         arch.ldt = (context.ldt_base, u32::try_from(context.ldt_ents).unwrap_or(0));
+        // The virtual privilege level travels in the flags, where the processor's own is always 0.
+        arch.iopl = u8::try_from(context.user_regs.rflags >> 12 & 3).unwrap_or(0);
         arch.cr4 = context.ctrlreg.get(4).copied().unwrap_or(0);
         for (slot, value) in arch.debug.iter_mut().zip(context.debugreg).take(4) {
             *slot = canonical(value);
@@ -166,6 +168,7 @@ pub fn read<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> alloc::boxed::Box<VcpuGu
     for (to, from) in context.gdt_frames.iter_mut().zip(arch.gdt) {
         *to = from.map_or(0, |mfn| mfn.0);
     }
+    context.user_regs.rflags |= u64::from(arch.iopl & 3) << 12;
     context.gdt_ents = u64::from(arch.gdt_entries);
     (context.ldt_base, context.ldt_ents) = (arch.ldt.0, u64::from(arch.ldt.1));
     context.ctrlreg[0] = 0x8005_003b;
