@@ -148,6 +148,10 @@ pub(super) fn reset<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> Res
 /// `false` when it stopped because something is pending; call it again then.
 pub fn close_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
     domain.events.lock().closed = true;
+    // dom0 handles again what this domain was to handle; its number may soon be another's.
+    for handler in cpu.hv.virq_handlers.lock().iter_mut() {
+        handler.take_if(|id| *id == domain.id);
+    }
     if !close_some(cpu, domain) {
         return false;
     }

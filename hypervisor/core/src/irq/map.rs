@@ -8,7 +8,7 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::irq::line::{Line, Source};
 use crate::irq::msi::{Message, Msi, Table};
-use crate::irq::pci::{Function, update_read_only, with_device};
+use crate::irq::pci::{Function, update_tables, with_device};
 use crate::irq::pirq::Kind;
 use crate::irq::with_gsi;
 use crate::machine::Machine;
@@ -131,7 +131,7 @@ fn start_msix<M: Machine>(
         device.lines.push((entry, Arc::clone(&line)));
         Ok(line)
     })?;
-    update_read_only(hv);
+    update_tables(hv);
     Ok(line)
 }
 
@@ -166,5 +166,5 @@ fn end_message<M: Machine>(hv: &Hypervisor<M>, function: Function, line: &Arc<Li
             }
         }
     }
-    update_read_only(hv);
+    update_tables(hv);
 }

@@ -10,6 +10,7 @@
 
 mod line;
 mod map;
+mod mmio;
 mod msi;
 pub mod pci;
 mod physdev;
@@ -23,6 +24,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use line::device_interrupt;
+pub use mmio::is_read_only_mmio;
+pub(crate) use mmio::read_only_write;
 pub use physdev::{compat_physdev_op, physdev_op};
 pub use pirq::{DomainIrqs, bind_pirq, follow_vcpu, release_all, unbind_pirq};
 
@@ -32,7 +35,7 @@ use pci::Devices;
 use crate::hypervisor::Hypervisor;
 use crate::machine::{GsiMode, Machine};
 use crate::sync::{Mutex, RwLock};
-use crate::types::{MAX_CPUS, Mfn};
+use crate::types::MAX_CPUS;
 
 /// Device interrupts of the host.
 pub struct Irqs<M: Machine> {
@@ -40,8 +43,8 @@ pub struct Irqs<M: Machine> {
     vectors: Box<[Mutex<Vectors<M>>]>,
     gsis: Mutex<BTreeMap<u32, Gsi<M>>>,
     devices: Mutex<Devices<M>>,
-    /// Frames of device memory that no guest may write: MSI-X tables; first and last frame.
-    read_only: RwLock<Vec<(u64, u64)>>,
+    /// Tables of MSI-X that the hypervisor programs, as addresses of their first and last byte.
+    tables: RwLock<Vec<(u64, u64)>>,
 }
 
 /// A CPU's vectors that belong to lines.
@@ -61,19 +64,9 @@ impl<M: Machine> Default for Irqs<M> {
             vectors: (0..MAX_CPUS).map(|_| Mutex::new(BTreeMap::new())).collect(),
             gsis: Mutex::new(BTreeMap::new()),
             devices: Mutex::new(Devices::default()),
-            read_only: RwLock::new(Vec::new()),
+            tables: RwLock::new(Vec::new()),
         }
     }
-}
-
-/// Whether a frame of device memory must not be mapped writable by any guest: it holds an MSI-X
-/// table that the hypervisor programs.
-pub fn is_read_only_mmio<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) -> bool {
-    hv.irqs
-        .read_only
-        .read()
-        .iter()
-        .any(|(first, last)| (*first..=*last).contains(&mfn.0))
 }
 
 /// The GSI's entry, made on first use with the wiring that the firmware describes: ISA interrupts

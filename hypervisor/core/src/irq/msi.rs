@@ -196,13 +196,9 @@ impl Table {
             .checked_add(u64::from(self.entries) * ENTRY_SIZE - 1)
     }
 
-    /// First and last frame that the table lies in.
-    pub(super) fn frames(&self) -> (u64, u64) {
-        let shift = crate::types::PAGE_SHIFT;
-        (
-            self.address >> shift,
-            self.last().unwrap_or(self.address) >> shift,
-        )
+    /// The addresses of its first and last byte.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.address, self.last().unwrap_or(self.address))
     }
 
     /// One of its messages; `EINVAL` past the end.

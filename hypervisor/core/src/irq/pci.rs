@@ -156,23 +156,23 @@ pub(super) fn remove<M: Machine>(hv: &Hypervisor<M>, function: Function) -> Resu
         Some(_) => {
             devices.remove(&function);
             drop(devices);
-            update_read_only(hv);
+            update_tables(hv);
             Ok(())
         }
     }
 }
 
-/// Works out anew which frames hold MSI-X tables in use.
-pub(super) fn update_read_only<M: Machine>(hv: &Hypervisor<M>) {
+/// Works out anew where MSI-X tables in use are.
+pub(super) fn update_tables<M: Machine>(hv: &Hypervisor<M>) {
     let tables = {
         let devices = hv.irqs.devices.lock();
         devices
             .values()
             .filter_map(|device| device.msix)
-            .map(|table| table.frames())
+            .map(|table| table.bytes())
             .collect()
     };
-    *hv.irqs.read_only.write() = tables;
+    *hv.irqs.tables.write() = tables;
 }
 
 /// Runs with a function that dom0 has reported or that at least answers; `ENODEV` otherwise.

@@ -11,7 +11,7 @@ use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::irq::map::{Which, map_gsi, map_message, unmap};
 use crate::irq::msi::Table;
-use crate::irq::pci::{self, Function, update_read_only, with_device};
+use crate::irq::pci::{self, Function, update_tables, with_device};
 use crate::irq::{pirq, with_gsi};
 use crate::machine::{GsiMode, Machine};
 use crate::mm::MmError;
@@ -390,6 +390,6 @@ fn prepare_msix<M: Machine>(
         device.msix = prepare.then_some(table);
         Ok(())
     })?;
-    update_read_only(cx.hv);
+    update_tables(cx.hv);
     Ok(())
 }

@@ -5,6 +5,7 @@ use oxen_abi::arch_x86::CpuUserRegs;
 use super::bounce::inject;
 use crate::error::Stop;
 use crate::event;
+use crate::irq::read_only_write;
 use crate::machine::Machine;
 use crate::mm::{descriptor, pte, ptwr, walk};
 use crate::percpu::Cx;
@@ -48,7 +49,7 @@ pub(super) fn page_fault<M: Machine>(
     if !walk::is_hypervisor(addr) {
         if kernel_mode
             && error & (PRESENT | WRITE) == PRESENT | WRITE
-            && ptwr::write_fault(cx, regs, addr)
+            && (ptwr::write_fault(cx, regs, addr) || read_only_write(cx, regs, addr))
         {
             return Ok(());
         }

@@ -120,6 +120,25 @@ pub fn write_fault<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, addr: u64
     done
 }
 
+/// What an instruction stores to memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    /// Length of the instruction in bytes.
+    pub(crate) length: u8,
+    /// Bytes stored: 1, 2, 4 or 8.
+    pub(crate) size: u8,
+    /// The value.
+    pub(crate) value: u64,
+}
+
+/// The instruction at RIP, if it is a plain store to memory.
+pub(crate) fn stored<M: Machine>(cx: &Cx<'_, M>, regs: &CpuUserRegs) -> Option<Stored> {
+    let (bytes, length) = fetch(cx, regs.rip);
+    let found = decode(bytes.get(..length)?, regs)?;
+    let Action::Store(value) = found.action else { return None };
+    Some(Stored { length: found.length, size: found.size, value })
+}
+
 fn fetch<M: Machine>(cx: &Cx<'_, M>, rip: u64) -> ([u8; 15], usize) {
     let mut bytes = [0; 15];
     let to_page_end = usize::try_from(0x1000 - (rip & 0xfff)).unwrap_or(0);
