@@ -26,7 +26,9 @@ fn next_opcode(data: &[u8]) -> Option<usize> {
         }
     }
     let rest_at = data.len() - rest.len();
-    rest.iter().position(|byte| byte & 0xfe == 0xe8).map(|place| rest_at + place)
+    rest.iter()
+        .position(|byte| byte & 0xfe == 0xe8)
+        .map(|place| rest_at + place)
 }
 
 /// Undoes the filter on data that stands at position 0 of the stream.

@@ -160,7 +160,7 @@ impl Lzma {
         let probs = &mut *self.probs;
         let literals = self.literals.as_mut_slice();
         // Copies of its own, which the compiler keeps in registers.
-        let mut range = *input;
+        let mut range = input.clone();
         let range = &mut range;
         let mut state = self.state;
         let [mut rep0, mut rep1, mut rep2, mut rep3] = self.reps;
@@ -177,7 +177,8 @@ impl Lzma {
                 let before = if pos > start { out[pos - 1] } else { 0 };
                 let context = ((pos - start) & literal_mask) << literal_context
                     | usize::from(before) >> (8 - literal_context);
-                let coder = literals.get_mut(context * LITERAL_CODER..)
+                let coder = literals
+                    .get_mut(context * LITERAL_CODER..)
                     .and_then(|rest| rest.first_chunk_mut::<LITERAL_CODER>())
                     .ok_or(Damaged)?;
                 let byte = if state < 7 {
@@ -241,7 +242,7 @@ impl Lzma {
         self.state = state;
         self.reps = [rep0, rep1, rep2, rep3];
         *at = pos;
-        *input = *range;
+        *input = range.clone();
         if input.overrun() {
             Err(Damaged)
         } else {
@@ -264,8 +265,8 @@ fn match_source(pos: usize, start: usize, distance: u32) -> Option<usize> {
 #[inline(always)]
 fn plain_literal(input: &mut RangeDecoder<'_>, coder: &mut [Prob; LITERAL_CODER]) -> u8 {
     let mut node = 1usize;
-    while node < 0x100 {
-        node = (node << 1) | usize::from(input.bit(&mut coder[node]));
+    for _ in 0..8 {
+        node = input.push(&mut coder[node & 0xff], node);
     }
     node.to_le_bytes()[0]
 }
@@ -281,16 +282,16 @@ fn matched_literal(
     let mut expected = usize::from(expected);
     let mut offset = 0x100usize;
     let mut node = 1usize;
-    while node < 0x100 {
+    for _ in 0..8 {
         expected <<= 1;
         let wanted = expected & offset;
         // Never past the end: the three are at most 0x100, 0x100 and 0xff.
         let Some(prob) = coder.get_mut(offset + wanted + node) else {
             return 0;
         };
-        let set = input.bit(prob);
-        node = (node << 1) | usize::from(set);
-        offset = if set { wanted } else { offset & !wanted };
+        node = input.push(prob, node);
+        // The bit agrees with the expected one, or from now on nothing is expected.
+        offset &= if node & 1 != 0 { wanted } else { !wanted };
     }
     node.to_le_bytes()[0]
 }
@@ -321,22 +322,44 @@ fn distance(
     }
 }
 
+/// For distances below a word's size: the smallest multiple that is not.
+const STRIDES: [usize; WORD] = [WORD, 8, 8, 9, 8, 10, 12, 14];
+const WORD: usize = 8;
+
 /// Copies `length` bytes within `out` from `from` to `to`, which lies behind it; what is written
 /// is read again where the two overlap. Both ends are within `out`.
+///
+/// Words are copied where possible, also past the end of the match: what is there is written
+/// later anyway.
 #[inline(always)]
 fn repeat(out: &mut [u8], from: usize, to: usize, length: usize) {
     let back = to - from;
-    if back >= length && length >= 16 {
-        out.copy_within(from..from + length, to);
-        return;
-    }
-    let Some(area) = out.get_mut(from..to + length) else {
-        return;
-    };
-    let mut at = back;
-    while at < area.len() {
-        area[at] = area[at - back];
+    let end = to + length;
+    let stride = STRIDES.get(back).copied().unwrap_or(back);
+    let words = end + WORD <= out.len();
+    // Bytes, until a word at a whole number of distances before is there.
+    let bytes_end = if words { end.min(from + stride) } else { end };
+    let mut at = to;
+    while at < bytes_end {
+        out[at] = out[at - back];
         at += 1;
+    }
+    while at < end {
+        let Some(word) = out
+            .get(at - stride..)
+            .and_then(|rest| rest.first_chunk::<WORD>())
+        else {
+            return;
+        };
+        let word = *word;
+        let Some(place) = out
+            .get_mut(at..)
+            .and_then(|rest| rest.first_chunk_mut::<WORD>())
+        else {
+            return;
+        };
+        *place = word;
+        at += WORD;
     }
 }
 

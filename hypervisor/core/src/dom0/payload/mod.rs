@@ -10,9 +10,9 @@ mod lz4;
 mod lzma;
 mod lzma2;
 mod range;
-mod xz;
 #[cfg(test)]
 mod tests;
+mod xz;
 
 use core::fmt;
 
@@ -128,4 +128,3 @@ impl fmt::Display for Format {
         f.write_str(self.name())
     }
 }
-

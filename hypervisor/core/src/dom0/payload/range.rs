@@ -10,10 +10,10 @@ const TOP: u32 = 1 << 24;
 
 /// Decodes bits from a piece of input. Past its end it goes on with zeros, and the caller finds
 /// out by [`RangeDecoder::finished`]; so the hot path has no errors.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct RangeDecoder<'a> {
-    input: &'a [u8],
-    at: usize,
+    input: core::slice::Iter<'a, u8>,
+    overrun: bool,
     range: u32,
     code: u32,
 }
@@ -22,10 +22,10 @@ impl<'a> RangeDecoder<'a> {
     /// Starts on `input`, whose first five bytes set the decoder up. `None` if there are fewer,
     /// or if the first one is not 0.
     pub(super) fn new(input: &'a [u8]) -> Option<Self> {
-        let (&[zero, a, b, c, d], _) = input.split_first_chunk::<5>()?;
+        let (&[zero, a, b, c, d], rest) = input.split_first_chunk::<5>()?;
         (zero == 0).then(|| Self {
-            input,
-            at: 5,
+            input: rest.iter(),
+            overrun: false,
             range: u32::MAX,
             code: u32::from_be_bytes([a, b, c, d]),
         })
@@ -34,42 +34,55 @@ impl<'a> RangeDecoder<'a> {
     /// Whether exactly the whole input was used, and the encoder's last state was reached.
     pub(super) fn finished(&mut self) -> bool {
         self.normalise();
-        self.at == self.input.len() && self.code == 0
+        !self.overrun && self.input.as_slice().is_empty() && self.code == 0
     }
 
     /// Whether more was used than there is.
     pub(super) fn overrun(&self) -> bool {
-        self.at > self.input.len()
+        self.overrun
     }
 
     #[inline(always)]
     fn normalise(&mut self) {
         if self.range < TOP {
-            let byte = match self.input.get(self.at) {
+            let byte = match self.input.next() {
                 Some(byte) => *byte,
-                None => 0,
+                None => {
+                    self.overrun = true;
+                    0
+                }
             };
-            self.at += 1;
             self.range <<= 8;
             self.code = (self.code << 8) | u32::from(byte);
         }
     }
 
-    /// One bit; its probability is adapted.
+    /// One bit, put below those of `bits`; its probability is adapted.
     #[inline(always)]
-    pub(super) fn bit(&mut self, prob: &mut Prob) -> bool {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "probabilities stay below 2048"
+    )]
+    pub(super) fn push(&mut self, prob: &mut Prob, bits: usize) -> usize {
         self.normalise();
-        let bound = (self.range >> 11) * u32::from(*prob);
+        let old = u32::from(*prob);
+        let bound = (self.range >> 11) * old;
         if self.code < bound {
             self.range = bound;
-            *prob += (2048 - *prob) >> 5;
-            false
+            *prob = (old + ((2048 - old) >> 5)) as Prob;
+            bits << 1
         } else {
             self.range -= bound;
             self.code -= bound;
-            *prob -= *prob >> 5;
-            true
+            *prob = (old - (old >> 5)) as Prob;
+            (bits << 1) | 1
         }
+    }
+
+    /// One bit.
+    #[inline(always)]
+    pub(super) fn bit(&mut self, prob: &mut Prob) -> bool {
+        self.push(prob, 0) != 0
     }
 
     /// Bits that are as likely 0 as 1, the highest first.
@@ -92,7 +105,7 @@ impl<'a> RangeDecoder<'a> {
     pub(super) fn tree<const N: usize>(&mut self, probs: &mut [Prob; N]) -> usize {
         let mut node = 1;
         while node < N {
-            node = (node << 1) | usize::from(self.bit(&mut probs[node & (N - 1)]));
+            node = self.push(&mut probs[node & (N - 1)], node);
         }
         node - N
     }
@@ -109,10 +122,9 @@ impl<'a> RangeDecoder<'a> {
         let mut node = 1usize;
         let mut value = 0;
         for bit in 0..bits {
-            let set = self.bit(&mut probs[(first + node) & (N - 1)]);
-            node = (node << 1) | usize::from(set);
-            value |= u32::from(set) << bit;
+            node = self.push(&mut probs[(first + node) & (N - 1)], node);
+            value |= (node as u64 & 1) << bit;
         }
-        value
+        (value & 0xffff_ffff) as u32
     }
 }
