@@ -108,7 +108,10 @@ impl<M: Machine> DomainEvents<M> {
             Abi::TwoLevel => "2-level",
             Abi::Fifo(_) => "FIFO",
         };
-        line(format_args!("{abi} event channels, {} ports in use", state.ports.in_use()));
+        line(format_args!(
+            "{abi} event channels, {} ports in use",
+            state.ports.in_use()
+        ));
         for (port, entry) in state.ports.iter_from(1) {
             let pending = state.is_pending(machine, domain, port).unwrap_or(false);
             let pending = if pending { ", pending" } else { "" };
@@ -116,7 +119,9 @@ impl<M: Machine> DomainEvents<M> {
             let what = format_args!("  {:4} v{vcpu}{pending}: ", port.0);
             match &entry.binding {
                 Binding::Free => {}
-                Binding::Unbound { remote } => line(format_args!("{what}unbound, for d{}", remote.0)),
+                Binding::Unbound { remote } => {
+                    line(format_args!("{what}unbound, for d{}", remote.0))
+                }
                 Binding::Interdomain { peer, port } => {
                     line(format_args!("{what}to port {} of d{}", port.0, peer.id.0));
                 }
