@@ -13,7 +13,10 @@ const BOOT: Duration = Duration::from_secs(240);
 pub struct Dom0 {
     /// The serial console.
     pub console: Console,
+    /// Commands typed so far.
     commands: u32,
+    /// The last one has not been seen to end.
+    pending: bool,
 }
 
 impl Dom0 {
@@ -25,6 +28,7 @@ impl Dom0 {
         Ok(Self {
             console,
             commands: 0,
+            pending: false,
         })
     }
 
@@ -47,6 +51,7 @@ impl Dom0 {
     /// Types a command without waiting for its end, to talk to it over the console; [`Dom0::finish`] waits.
     pub fn start(&mut self, command: &str) -> Result<()> {
         self.commands += 1;
+        self.pending = true;
         self.console.line(command, true)?;
         // The echo of Enter.
         self.console.expect("\n", Duration::from_secs(30))?;
@@ -60,12 +65,23 @@ impl Dom0 {
             .console
             .expect(&mark, time)
             .with_context(|| format!("`{command}` does not end"))?;
+        self.pending = false;
         let (text, status) = text.rsplit_once("@@ ").unwrap_or(("", &text));
         let status = status.rsplit(' ').next().unwrap_or_default();
         let status = status
             .parse()
             .with_context(|| format!("bad exit status {status:?}"))?;
         Ok((status, text.to_owned()))
+    }
+
+    /// After a failure: leaves a guest's console, and ends the command that runs there, so that the next one finds
+    /// dom0's shell.
+    pub fn recover(&mut self) -> Result<()> {
+        if self.pending {
+            self.console.type_bytes(b"\x1d")?;
+            self.finish("the command of the failed check", Duration::from_secs(30))?;
+        }
+        Ok(())
     }
 
     /// Runs `command` again and again until it prints something that contains `want`. The command must wait by itself

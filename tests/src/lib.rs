@@ -5,6 +5,7 @@
 //! uses these two for its own runs as well.
 #![forbid(unsafe_code)]
 
+pub mod boot_time;
 pub mod checks;
 pub mod console;
 pub mod dom0;

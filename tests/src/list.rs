@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::checks::{faults, hardware, leaks, lifecycle, registers};
 use crate::guest::GuestRun;
-use crate::session::Hypervisor::DebianXen;
+use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
 use crate::session::{Check, Session};
 
@@ -87,19 +87,42 @@ const TOOLSTACK: &[Check] = &[
 ];
 
 /// All boots of the test guest.
-pub const GUEST_RUNS: &[GuestRun] = &[GuestRun {
-    name: "conformance",
-    args: "mode=conformance debug exit=reboot",
-    on: &[(DebianXen, Always)],
-    cpus: 1,
-    time: Duration::from_secs(240),
-}];
+pub const GUEST_RUNS: &[GuestRun] = &[
+    GuestRun {
+        name: "conformance",
+        args: "mode=conformance debug exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Always)],
+        cpus: 1,
+        time: Duration::from_secs(300),
+    },
+    GuestRun {
+        name: "conformance, 2 CPUs",
+        args: "mode=conformance debug exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 2,
+        time: Duration::from_secs(300),
+    },
+    GuestRun {
+        name: "two domains",
+        args: "mode=pair debug exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Always)],
+        cpus: 2,
+        time: Duration::from_secs(300),
+    },
+    GuestRun {
+        name: "50,000 random hypercalls",
+        args: "mode=fuzz count=50000 seed=1 exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 1,
+        time: Duration::from_secs(600),
+    },
+];
 
 /// All sessions.
 pub const SESSIONS: &[Session] = &[
     Session {
         name: "GRUB, 1 CPU",
-        on: &[(DebianXen, Full)],
+        on: &[(Oxen, Always), (DebianXen, Full)],
         cpus: 1,
         grub: true,
         disk: true,
@@ -107,7 +130,7 @@ pub const SESSIONS: &[Session] = &[
     },
     Session {
         name: "GRUB, 2 CPUs",
-        on: &[(DebianXen, Always)],
+        on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 2,
         grub: true,
         disk: true,
@@ -115,7 +138,7 @@ pub const SESSIONS: &[Session] = &[
     },
     Session {
         name: "toolstack",
-        on: &[(DebianXen, Always)],
+        on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 2,
         grub: false,
         disk: false,

@@ -116,9 +116,16 @@ impl Session {
         }));
         if let Some(mut dom0) = dom0 {
             for check in self.checks {
-                outcomes.push(measure(name(check.name), || {
+                let outcome = measure(name(check.name), || {
                     (check.run)(&mut dom0).map_err(|err| with_log(err, log))
-                }));
+                });
+                let failed = outcome.failure.is_some();
+                outcomes.push(outcome);
+                if failed && let Err(err) = dom0.recover() {
+                    // Nothing that follows could be told from this.
+                    println!("dom0 takes no more commands: {err:#}");
+                    return outcomes;
+                }
             }
             outcomes.push(measure(name("power off"), || {
                 dom0.power_off().map_err(|err| with_log(err, log))

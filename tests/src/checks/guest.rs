@@ -91,7 +91,7 @@ pub fn attach(dom0: &mut Dom0) -> Result<()> {
     dom0.start("xm console demo")?;
     // The prompt may have come before we did; Enter brings another.
     dom0.console.type_bytes(b"\n")?;
-    dom0.console.expect("~ # ", BOOT)?;
+    dom0.console.expect("(?m)^/root # ", BOOT)?;
     Ok(())
 }
 

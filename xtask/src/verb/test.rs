@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use oxen_tests::boot_time;
 use oxen_tests::guest::{self, GuestRun};
 use oxen_tests::list::{GUEST_RUNS, SESSIONS};
-use oxen_tests::qemu::Machine;
+use oxen_tests::qemu::{Boot, Machine};
 use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
 use tempfile::TempDir;
 
@@ -18,7 +19,7 @@ use crate::hypervisor::Which;
 use crate::packages::{self, Need};
 use crate::setup::{self, Setup};
 use crate::toolchain::Bare;
-use crate::{bare, paths, policy, sh};
+use crate::{bare, paths, policy, sh, verb};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -103,6 +104,9 @@ fn steps(options: &Options) -> Vec<Step> {
             }
         }
     }
+    if options.full {
+        steps.push(Step::new("boot time", boot_time));
+    }
     if let Some(shard) = options.shard {
         let mut number = 0;
         steps.retain(|_| {
@@ -126,6 +130,7 @@ fn host_steps() -> Vec<Step> {
         }),
         Step::new("clippy, bare metal", || bare::clippy(&Bare::find()?)),
         Step::new("host tests", host_tests),
+        Step::new("build", || verb::build::run(&[]).map(|_| ())),
         Step::new("docs", || {
             sh::run(
                 cargo()
@@ -190,6 +195,19 @@ fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Ou
     )
 }
 
+/// GRUB to user space: ours, Xen, ours, Xen.
+fn boot_time() -> Result<()> {
+    let mut times = Vec::new();
+    for hypervisor in boot_time::ORDER {
+        let log = log_file("boot time");
+        let dir = folders(&log)?;
+        let boot = setup::prepare(&dom0_setup(hypervisor, true), dir.path())?;
+        let machine = machine_with(2, boot, None);
+        times.push((hypervisor, boot_time::measure(&machine, &log)?));
+    }
+    boot_time::judge(&times)
+}
+
 /// Kept after the run, for whoever looks into a failure.
 fn log_file(title: &str) -> PathBuf {
     paths::target()
@@ -212,30 +230,36 @@ fn folders(log: &Path) -> Result<TempDir> {
 }
 
 fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
-    let boot = setup::prepare(
-        &Setup {
-            hypervisor: which(hypervisor),
-            hypervisor_args: "",
-            dom0_kernel: None,
-            dom0_initrd: None,
-            dom0_args: "",
-            start: Start::Test,
-            direct: !session.grub,
-        },
-        dir,
-    )?;
+    let boot = setup::prepare(&dom0_setup(hypervisor, session.grub), dir)?;
     let disk = session.disk.then(|| dir.join("disk.img"));
     if let Some(disk) = &disk {
         let file = fs::File::create(disk).context("cannot make a disk image")?;
         file.set_len(128 << 20)?;
     }
-    Ok(Machine {
-        cpus: session.cpus,
+    Ok(machine_with(session.cpus, boot, disk))
+}
+
+/// Debian's dom0, waiting for the tests' commands.
+fn dom0_setup(hypervisor: Hypervisor, grub: bool) -> Setup<'static> {
+    Setup {
+        hypervisor: which(hypervisor),
+        hypervisor_args: "",
+        dom0_kernel: None,
+        dom0_initrd: None,
+        dom0_args: "",
+        start: Start::Test,
+        direct: !grub,
+    }
+}
+
+fn machine_with(cpus: u32, boot: Boot, disk: Option<PathBuf>) -> Machine {
+    Machine {
+        cpus,
         memory: "4096M".to_owned(),
         boot,
         disk,
         gdb: false,
-    })
+    }
 }
 
 /// Letters and digits of `title`.
