@@ -5,7 +5,8 @@
 //! Interrupts are off throughout. A context switch replaces the frame's contents; no stack is
 //! switched, so nothing here may keep state of the interrupted vCPU across [`leave`].
 
-use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::arch_x86::{ArchSharedInfo, CpuUserRegs};
+use oxen_abi::xen::SharedInfo;
 
 use crate::error::Stop;
 use crate::machine::{Interrupt, Machine};
@@ -27,7 +28,11 @@ pub struct Exception {
 /// The guest executed SYSCALL: a hypercall from its kernel, or a system call of its process.
 pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     let vcpu = cpu.current();
-    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    let cx = Cx {
+        hv: cpu.hv,
+        cpu,
+        vcpu: &vcpu,
+    };
     if vcpu.kernel_mode.load(Ordering::Relaxed) {
         crate::hypercall::dispatch(&cx, regs);
     } else {
@@ -38,26 +43,44 @@ pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
 /// The guest's instruction faulted or trapped.
 pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
     let vcpu = cpu.current();
-    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    let cx = Cx {
+        hv: cpu.hv,
+        cpu,
+        vcpu: &vcpu,
+    };
     end(&cx, crate::trap::exception(&cx, regs, exception));
 }
 
 /// The machine could not go back to the guest: the registers in the frame are no good.
 /// `exception` is what the attempt raised.
-pub fn return_fault<M: Machine>(
-    cpu: &PerCpu<M>,
-    regs: &mut CpuUserRegs,
-    exception: Exception,
-) {
+pub fn return_fault<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
     let vcpu = cpu.current();
-    let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+    let cx = Cx {
+        hv: cpu.hv,
+        cpu,
+        vcpu: &vcpu,
+    };
     end(&cx, crate::trap::return_fault(&cx, regs, exception));
 }
 
-/// The platform raised an NMI: dom0's first vCPU is to hear of it.
-pub fn nmi<M: Machine>(cpu: &PerCpu<M>) {
-    let first = cpu.hv.dom0.get().and_then(|dom0| dom0.vcpu(VcpuId(0)));
-    if let Some(vcpu) = first {
+/// The platform raised an NMI that is for dom0: its first vCPU is to hear of it. `reason` is of
+/// `XEN_NMIREASON_*`.
+pub fn nmi<M: Machine>(cpu: &PerCpu<M>, reason: u64) {
+    const REASON: usize = (core::mem::offset_of!(SharedInfo, arch)
+        + core::mem::offset_of!(ArchSharedInfo, nmi_reason))
+        / 8;
+    let Some(dom0) = cpu.hv.dom0.get() else {
+        return;
+    };
+    let shared = dom0
+        .memory
+        .shared_info
+        .get()
+        .and_then(|mfn| cpu.hv.machine.page(*mfn));
+    if let Some(word) = shared.and_then(|page| page.get(REASON)) {
+        word.fetch_or(reason, Ordering::AcqRel);
+    }
+    if let Some(vcpu) = dom0.vcpu(VcpuId(0)) {
         vcpu.nmi_pending.store(true, Ordering::Release);
         crate::sched::wake(cpu.hv, &vcpu, cpu.id);
     }
@@ -68,7 +91,9 @@ pub fn interrupt<M: Machine>(cpu: &PerCpu<M>, interrupt: Interrupt) {
     let shared = cpu.shared();
     match interrupt {
         Interrupt::Timer => {
-            shared.pending.fetch_or(Pending::TIMER.bits(), Ordering::AcqRel);
+            shared
+                .pending
+                .fetch_or(Pending::TIMER.bits(), Ordering::AcqRel);
         }
         // The bits that the sender set are looked at on the way out.
         Interrupt::Kick => {}
@@ -86,7 +111,11 @@ pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
             crate::sched::idle(cpu);
             continue;
         }
-        let cx = Cx { hv: cpu.hv, cpu, vcpu: &vcpu };
+        let cx = Cx {
+            hv: cpu.hv,
+            cpu,
+            vcpu: &vcpu,
+        };
         end(&cx, crate::trap::deliver_pending(&cx, regs));
         if cpu.shared().pending.load(Ordering::Acquire) == 0 {
             return;

@@ -2,15 +2,27 @@
 
 use core::arch::asm;
 
+use crate::layout::{HYPERVISOR_END, HYPERVISOR_START};
+
 /// DR6 with nothing reported.
 const DR6_INIT: u64 = 0xffff_0ff0;
 /// DR7 with nothing enabled.
 const DR7_INIT: u64 = 0x400;
 
-/// Loads a guest's registers. Bits that the CPU would fault on are dropped; `core` has checked that no breakpoint lies in
-/// the hypervisor's range.
+/// A breakpoint's address, or 0 where it would watch the hypervisor.
+const fn watchable(address: u64) -> u64 {
+    // Breakpoints cover up to eight bytes.
+    if address >= HYPERVISOR_START - 8 && address < HYPERVISOR_END {
+        0
+    } else {
+        address
+    }
+}
+
+/// Loads a guest's registers. Bits that the CPU would fault on are dropped.
 pub(crate) fn load(values: &[u64; 8]) {
     let [dr0, dr1, dr2, dr3, _, _, dr6, dr7] = *values;
+    let [dr0, dr1, dr2, dr3] = [dr0, dr1, dr2, dr3].map(watchable);
     // Lengths of eight bytes are allowed, the reserved bits and general detect (which would trap the hypervisor) not.
     let dr7 = (dr7 & 0xffff_03ff) | DR7_INIT;
     // SAFETY: breakpoints raise #DB, which the entry code takes on a stack of its own.

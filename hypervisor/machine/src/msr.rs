@@ -97,8 +97,18 @@ const fn is_sensitive(msr: u32) -> bool {
     )
 }
 
+/// IA32_TSC_AUX, written at each switch of vCPUs.
+pub(crate) const TSC_AUX: u32 = 0xc000_0103;
+
 /// Writes an MSR for `core`, if that cannot hurt the hypervisor and the CPU takes it.
 pub(crate) fn write_for_core(msr: u32, value: u64) -> bool {
+    if msr == TSC_AUX && crate::trap::tsc_aux() == value {
+        return true;
+    }
     // SAFETY: not one that the hypervisor's memory or entry points depend on.
-    !is_sensitive(msr) && unsafe { try_write(msr, value) }
+    let written = !is_sensitive(msr) && unsafe { try_write(msr, value) };
+    if written && msr == TSC_AUX {
+        crate::trap::set_tsc_aux(value);
+    }
+    written
 }

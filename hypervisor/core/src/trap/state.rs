@@ -3,11 +3,14 @@
 use alloc::boxed::Box;
 
 use oxen_abi::arch_x86::{
-    TI_DPL_MASK, TI_IF, TrapInfo, VGCF_FAILSAFE_DISABLES_EVENTS, VGCF_SYSCALL_DISABLES_EVENTS,
-    VcpuGuestContext,
+    FLAT_KERNEL_CS, TI_DPL_MASK, TI_IF, TrapInfo, VGCF_FAILSAFE_DISABLES_EVENTS,
+    VGCF_SYSCALL_DISABLES_EVENTS, VcpuGuestContext,
 };
 
 use crate::mm::walk::is_canonical;
+
+/// The vector of NMIs.
+const NMI: u8 = 2;
 
 /// A guest's handler for one vector.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -62,7 +65,7 @@ pub enum CallbackKind {
 #[derive(Debug)]
 pub struct TrapState {
     table: Box<[Gate; 256]>,
-    callbacks: [Callback; 6],
+    callbacks: [Callback; 5],
     /// The kernel's stack selector (`stack_switch`).
     pub kernel_ss: u16,
     /// The kernel's stack pointer, for entries from user mode.
@@ -79,7 +82,7 @@ impl Default for TrapState {
     fn default() -> Self {
         Self {
             table: Box::new([Gate::default(); 256]),
-            callbacks: [Callback::default(); 6],
+            callbacks: [Callback::default(); 5],
             kernel_ss: 0,
             kernel_sp: 0,
             in_nmi: false,
@@ -107,12 +110,35 @@ impl TrapState {
 
     /// A callback.
     pub fn callback(&self, kind: CallbackKind) -> Callback {
-        self.callbacks[kind as usize]
+        match kind {
+            // Guests register it as a callback or in their trap table.
+            CallbackKind::Nmi => {
+                let gate = self.gate(NMI);
+                Callback {
+                    address: gate.address,
+                    masks: gate.masks(),
+                }
+            }
+            _ => self.callbacks[kind as usize],
+        }
     }
 
     /// Sets a callback; address 0 removes it.
     pub fn set_callback(&mut self, kind: CallbackKind, callback: Callback) {
-        self.callbacks[kind as usize] = callback;
+        match kind {
+            CallbackKind::Nmi => {
+                let flags = if callback.masks { TI_IF } else { 0 };
+                self.set_gate(
+                    NMI,
+                    Gate {
+                        address: callback.address,
+                        cs: FLAT_KERNEL_CS,
+                        flags,
+                    },
+                );
+            }
+            _ => self.callbacks[kind as usize] = callback,
+        }
     }
 
     /// Takes over what a tool or another vCPU set. An address that is none becomes "no handler".

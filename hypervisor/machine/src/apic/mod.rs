@@ -26,8 +26,8 @@ pub(crate) fn interrupt(cpu: &oxen_core::PerCpu<X86>, vector: u8) {
         }
         v::KICK => {
             eoi();
-            if crate::nmi::take_for_dom0() {
-                entry::nmi(cpu);
+            if let Some(reason) = crate::nmi::take_for_dom0() {
+                entry::nmi(cpu, reason);
             }
             entry::interrupt(cpu, Interrupt::Kick);
         }

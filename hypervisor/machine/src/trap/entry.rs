@@ -27,6 +27,8 @@ pub(crate) mod word {
     pub(crate) const LDT_PAGES: usize = 4;
     /// Number of pages mapped in the GDT window.
     pub(crate) const GDT_PAGES: usize = 5;
+    /// IA32_TSC_AUX as this CPU has it.
+    pub(crate) const TSC_AUX: usize = 6;
 }
 
 const fn header(field: usize) -> u64 {

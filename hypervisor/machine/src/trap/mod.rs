@@ -31,7 +31,7 @@ pub(crate) mod vectors;
 pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt};
 pub(crate) use dispatch::set_core_cpu;
 pub(crate) use dispatch::{core_cpu, on_first_entry};
-pub(crate) use dump::dump_host_frame;
+pub(crate) use dump::{die, dump_host_frame};
 pub(crate) use frame::HostFrame;
 pub(crate) use frame::guest_frame;
 
@@ -64,4 +64,16 @@ pub(crate) const fn window_word() -> usize {
 /// The word of the CPU's header that has its XCR0.
 pub(crate) const fn xcr0_word() -> usize {
     entry::word::XCR0
+}
+
+/// This CPU's IA32_TSC_AUX, as last written.
+pub(crate) fn tsc_aux() -> u64 {
+    // SAFETY: this CPU's own header.
+    unsafe { (*percpu::this_header()).entry[entry::word::TSC_AUX] }
+}
+
+/// Notes this CPU's IA32_TSC_AUX.
+pub(crate) fn set_tsc_aux(value: u64) {
+    // SAFETY: this CPU's own header.
+    unsafe { (*percpu::this_header()).entry[entry::word::TSC_AUX] = value }
 }

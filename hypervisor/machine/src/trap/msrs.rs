@@ -2,7 +2,7 @@
 
 use super::descriptors::{CODE_SELECTOR, SYSRET_BASE};
 use super::entry;
-use crate::msr::{rdmsr, wrmsr};
+use crate::msr::{TSC_AUX, rdmsr, try_write, wrmsr};
 use crate::percpu::{PerCpu, RSP0_OFFSET};
 
 const EFER: u32 = 0xc000_0080;
@@ -35,5 +35,7 @@ pub(super) fn set(cpu: &PerCpu) {
         wrmsr(SYSENTER_ESP, block + RSP0_OFFSET);
         wrmsr(SYSENTER_EIP, entry::sysenter());
         wrmsr(EFER, rdmsr(EFER) | EFER_SCE);
+        // As `write_for_core` believes it to be; some CPUs have not got it.
+        try_write(TSC_AUX, 0);
     }
 }
