@@ -10,7 +10,7 @@ use oxen_abi::version::XENVER_VERSION;
 
 use crate::cmdline::CommandLine;
 use crate::sys::{self, hypercall};
-use crate::{conformance, fuzz, pair, peer, println};
+use crate::{bench, conformance, fuzz, pair, peer, println};
 
 /// Runs the mode of the command line and ends the domain: `exit=reboot` makes a dom0 reboot the
 /// machine at the end instead of powering it off.
@@ -28,6 +28,7 @@ pub(crate) fn run() -> ! {
         Some("fuzz") => {
             fuzz::run(&line);
         }
+        Some("bench") => quietly(&line, bench::run),
         Some("peer") => quietly(&line, peer::run),
         Some("fuzzer") => quietly(&line, || fuzz::send(&line)),
         Some("crash") => shutdown(SHUTDOWN_CRASH),

@@ -50,7 +50,7 @@ pub(crate) fn bind_virq(virq: u32, vcpu: u32) -> Result<u32> {
 }
 
 /// Binds an inter-processor event to a vCPU.
-pub(super) fn bind_ipi(vcpu: u32) -> Result<u32> {
+pub(crate) fn bind_ipi(vcpu: u32) -> Result<u32> {
     let mut arg = abi::BindIpi { vcpu, port: 0 };
     op(abi::EVTCHNOP_BIND_IPI, &mut arg).map(|_| arg.port)
 }

@@ -29,9 +29,11 @@ mod user_mode;
 mod vcpus;
 mod version;
 
-pub(crate) use events::{bind_interdomain, bind_virq, close, let_in, send, status};
+pub(crate) use events::{bind_interdomain, bind_ipi, bind_virq, close, let_in, send, status};
 pub(crate) use grants::{Table, copy, end as copy_end, map, place, unmap};
+pub(crate) use pinning::mmuext_for;
 pub(crate) use traps::faulted;
+pub(crate) use version::UNMAPPED;
 
 use core::fmt::{self, Write};
 

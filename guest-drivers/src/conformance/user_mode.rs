@@ -157,6 +157,46 @@ pub(super) fn run(s: &mut Suite<'_>) {
         faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;
         space.end()
     });
+    s.check("user/bad_selectors_fail_safe", || {
+        // Past the end of the GDT, a data segment as code, a code segment as stack, null.
+        let space = Space::new()?;
+        for (cs, ss) in [
+            (0x6fff, 0xe02b),
+            (0xe02b, 0xe02b),
+            (0xe033, 0xe033),
+            (3, 0xe02b),
+            (0xe033, 3),
+        ] {
+            let fault = faulted(
+                probe::user_with(CODE, STACK + 4096, 0, cs, ss),
+                trap::FAILSAFE,
+            )?;
+            // The frame shows what was refused.
+            same!((fault.rip, fault.cs & 0xffff), (CODE, u64::from(cs | 3)));
+        }
+        // The next good frame works.
+        faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;
+        space.end()
+    });
+    s.check("user/non_canonical_addresses", || {
+        let space = Space::new()?;
+        faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;
+        for flags in [0, VGCF_IN_SYSCALL] {
+            for rip in [1 << 47, 0x8000_0000_0000_0000, 0xffff_7fff_ffff_ffff] {
+                // Where it is noticed depends on the processor: at the return, or at the fetch.
+                let vector = probe::user(rip, STACK + 4096, flags)
+                    .err()
+                    .map(|fault| fault.vector);
+                ensure!(
+                    vector.is_some_and(|v| [trap::FAILSAFE, probe::GP, probe::PF].contains(&v)),
+                    "{rip:#x} ended in {vector:x?}"
+                );
+            }
+            // A stack pointer is only looked at when it is used.
+            faulted(probe::user(CODE, 1 << 47, flags), trap::SYSCALL)?;
+        }
+        space.end()
+    });
     s.check("user/l4_freed_after_use", || {
         for _ in 0..4 {
             in_user_mode(&[0x0f, 0x05], 0, trap::SYSCALL)?;

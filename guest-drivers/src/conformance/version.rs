@@ -14,7 +14,7 @@ use super::{Suite, ensure, good, same};
 use crate::sys::hypercall::{self, Result};
 
 /// An address that is canonical, the guest's, and not mapped.
-pub(super) const UNMAPPED: u64 = 0x7000_0000_0000;
+pub(crate) const UNMAPPED: u64 = 0x7000_0000_0000;
 /// An address that belongs to the hypervisor.
 pub(super) const HYPERVISOR: u64 = 0xffff_8300_0000_0000;
 

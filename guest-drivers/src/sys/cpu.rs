@@ -54,7 +54,8 @@ pub fn get_xmm() -> [u64; 2] {
 #[must_use]
 pub fn hypercall_page(number: u64, args: [u64; 2]) -> u64 {
     let result;
-    // SAFETY: each stub of the page is 32 bytes, returns, and changes RAX, RCX and R11 at most.
+    // SAFETY: each stub of the page is 32 bytes, returns, and changes RAX, RCX, R11 and the
+    // arguments at most.
     unsafe {
         asm!(
             "lea {t}, [rip + hypercall_page]",
@@ -62,8 +63,8 @@ pub fn hypercall_page(number: u64, args: [u64; 2]) -> u64 {
             "call {t}",
             t = out(reg) _,
             o = in(reg) number * 32,
-            in("rdi") args[0],
-            in("rsi") args[1],
+            inout("rdi") args[0] => _,
+            inout("rsi") args[1] => _,
             out("rax") result,
             out("rcx") _,
             out("r11") _,

@@ -18,18 +18,19 @@ pub type Result<T = u64> = core::result::Result<T, Errno>;
 pub fn raw(number: u64, args: [u64; 6]) -> u64 {
     let result;
     // SAFETY: SYSCALL in a PV kernel enters the hypervisor, which returns to the next
-    // instruction with RAX, RCX and R11 changed. Memory that the call may change is clobbered by
+    // instruction with RAX, RCX and R11 changed; a call that is continued after an interruption
+    // changes its arguments as well. Memory that the call may change is clobbered by
     // the default of `asm!`; which memory that is, the function's contract says.
     unsafe {
         asm!(
             "syscall",
             inlateout("rax") number => result,
-            in("rdi") args[0],
-            in("rsi") args[1],
-            in("rdx") args[2],
-            in("r10") args[3],
-            in("r8") args[4],
-            in("r9") args[5],
+            inlateout("rdi") args[0] => _,
+            inlateout("rsi") args[1] => _,
+            inlateout("rdx") args[2] => _,
+            inlateout("r10") args[3] => _,
+            inlateout("r8") args[4] => _,
+            inlateout("r9") args[5] => _,
             lateout("rcx") _,
             lateout("r11") _,
         );

@@ -1,5 +1,6 @@
 //! The lowest module: entry, hypercalls and everything else that needs unsafe code.
 
+pub mod bench;
 mod boot;
 pub mod cpu;
 pub mod frame;

@@ -3,6 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::Ordering;
 
+use oxen_abi::arch_x86::{FLAT_USER_CS, FLAT_USER_SS};
 use oxen_abi::hypercall::HYPERVISOR_IRET;
 
 use super::trap::{RECORD, RESUME, RESUME_RSP};
@@ -356,10 +357,10 @@ global_asm!(
     "lea rax, [rip + 2f]",
     "mov [rip + {resume}], rax",
     // ss, rsp, rflags, cs, rip, flags, rcx, r11, rax
-    "push 0xe02b",
+    "push r8",
     "push rsi",
     "push 0x202",
-    "push 0xe033",
+    "push rcx",
     "push rdi",
     "push rdx",
     "push 0",
@@ -383,13 +384,18 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn enter_user(rip: u64, rsp: u64, flags: u64);
+    fn enter_user(rip: u64, rsp: u64, flags: u64, cs: u64, ss: u64);
 }
 
 /// Runs user mode at an address until it traps; RAX is 0x77 there. `flags` is the iret
 /// hypercall's `VGCF_*`.
 pub fn user(rip: u64, rsp: u64, flags: u64) -> Probe<()> {
+    user_with(rip, rsp, flags, FLAT_USER_CS, FLAT_USER_SS)
+}
+
+/// As [`user`], with selectors of one's own.
+pub fn user_with(rip: u64, rsp: u64, flags: u64, cs: u16, ss: u16) -> Probe<()> {
     // SAFETY: user mode cannot touch kernel memory; the trap comes back to the saved stack.
-    unsafe { enter_user(rip, rsp, flags) };
+    unsafe { enter_user(rip, rsp, flags, u64::from(cs), u64::from(ss)) };
     outcome(())
 }
