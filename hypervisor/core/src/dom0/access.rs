@@ -44,7 +44,9 @@ pub(super) fn allow<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, boot: &B
     }
     permissions.iomem.insert(0, (1 << 40) - 1);
     if has_hypertransport(&hv.machine) {
-        permissions.iomem.remove(0xfd_0000_0000 >> 12, 0xff_ffff_ffff >> 12);
+        permissions
+            .iomem
+            .remove(0xfd_0000_0000 >> 12, 0xff_ffff_ffff >> 12);
     }
     if let Some(last) = hv.machine.gsi_count().checked_sub(1) {
         permissions.irqs.insert(0, u64::from(last));

@@ -43,11 +43,17 @@ pub fn add_vcpus<M: Machine>(
     domain: &Arc<Domain<M>>,
     count: usize,
 ) -> Result<(), Errno> {
-    let count16 = u16::try_from(count).ok().filter(|n| *n >= 1 && count <= MAX_VCPUS);
+    let count16 = u16::try_from(count)
+        .ok()
+        .filter(|n| *n >= 1 && count <= MAX_VCPUS);
     let count16 = count16.ok_or(Errno::EINVAL)?;
     let mut vcpus = domain.vcpus.write();
     if !vcpus.is_empty() {
-        return if vcpus.len() == count { Ok(()) } else { Err(Errno::EINVAL) };
+        return if vcpus.len() == count {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        };
     }
     let online: Vec<CpuId> = hv.machine.cpus().iter().collect();
     *vcpus = (0..count16)
@@ -171,11 +177,9 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
     if !relinquish(cpu, domain) {
         return again();
     }
-    if let Some(shared) = domain.memory.shared_info.get() {
-        if !domain.state.lock().shared_gone {
-            domain.state.lock().shared_gone = true;
-            release_shared(cpu, *shared);
-        }
+    let shared_gone = core::mem::replace(&mut domain.state.lock().shared_gone, true);
+    if let Some(shared) = domain.memory.shared_info.get().filter(|_| !shared_gone) {
+        release_shared(cpu, *shared);
     }
     domain.state.lock().life = Life::Dead;
     domain.vcpus.write().clear();
@@ -197,7 +201,9 @@ fn release_vcpu<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) -> bool {
             *vcpu.unfinished.lock() = Some(mfn);
             return false;
         }
-        let Some(root) = take_root(vcpu) else { return true };
+        let Some(root) = take_root(vcpu) else {
+            return true;
+        };
         if let Err(Unfinished(mfn)) = types::put_type(cpu, root) {
             *vcpu.unfinished.lock() = Some(mfn);
         }

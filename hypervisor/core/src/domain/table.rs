@@ -19,7 +19,10 @@ pub struct DomainTable<M: Machine> {
 
 impl<M: Machine> Default for DomainTable<M> {
     fn default() -> Self {
-        Self { domains: RwLock::new(BTreeMap::new()), last: AtomicU16::new(0) }
+        Self {
+            domains: RwLock::new(BTreeMap::new()),
+            last: AtomicU16::new(0),
+        }
     }
 }
 
@@ -62,6 +65,11 @@ impl<M: Machine> DomainTable<M> {
 
     /// All domains from number `first` on, in ascending order, `limit` at the most.
     pub fn from(&self, first: DomId, limit: usize) -> Vec<Arc<Domain<M>>> {
-        self.domains.read().range(first..).take(limit).map(|(_, d)| Arc::clone(d)).collect()
+        self.domains
+            .read()
+            .range(first..)
+            .take(limit)
+            .map(|(_, d)| Arc::clone(d))
+            .collect()
     }
 }

@@ -87,6 +87,7 @@ fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
         HYPERVISOR_SCHED_OP_COMPAT => sched::compat_sched_op(cx, a, b),
         HYPERVISOR_EVENT_CHANNEL_OP_COMPAT => event::compat_hypercall(cx, a),
         HYPERVISOR_XENPMU_OP => Err(Errno::EOPNOTSUPP.into()),
+        HYPERVISOR_PHYSDEV_OP_COMPAT => irq::compat_physdev_op(cx, a),
         // Not of a PV guest, retired, or without a counterpart here: kexec, xenoprof, tmem,
         // Argo, XSM, hypfs, HVM and device-model operations.
         _ => Err(Errno::ENOSYS.into()),

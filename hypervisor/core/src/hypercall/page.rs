@@ -51,7 +51,13 @@ mod tests {
 
     #[test]
     fn stubs_load_their_number() {
-        assert_eq!(stub(12).get(..7), Some(&[0x51, 0x41, 0x53, 0xb8, 12, 0, 0][..]));
-        assert_eq!(stub(23).get(..6), Some(&[0x51, 0x41, 0x53, 0x50, 0xb8, 23][..]));
+        assert_eq!(
+            stub(12).get(..7),
+            Some(&[0x51, 0x41, 0x53, 0xb8, 12, 0, 0][..])
+        );
+        assert_eq!(
+            stub(23).get(..6),
+            Some(&[0x51, 0x41, 0x53, 0x50, 0xb8, 23][..])
+        );
     }
 }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::frame::{PageType, TypeWord};
-use crate::mm::types::{ENTRIES, read_entry};
 use crate::mm::pte;
+use crate::mm::types::{ENTRIES, read_entry};
 use crate::types::Mfn;
 
 /// A frame whose count is not what its references add up to.
@@ -47,11 +47,15 @@ pub fn recount<M: Machine>(machine: &M, domain: &Domain<M>, held: &[Mfn]) -> Vec
         *counts.entry(*mfn).or_default() += 1;
     }
     for mfn in &frames {
-        let Some(frame) = machine.frame(*mfn) else { continue };
+        let Some(frame) = machine.frame(*mfn) else {
+            continue;
+        };
         let word = frame.types();
         let own = u64::from(word.pinned()) + u64::from(word.partial());
         *counts.entry(*mfn).or_default() += own;
-        let Some(level) = word.kind().level().filter(|_| word.count() > 0) else { continue };
+        let Some(level) = word.kind().level().filter(|_| word.count() > 0) else {
+            continue;
+        };
         let valid = if word.validated() {
             ENTRIES
         } else {
@@ -67,7 +71,11 @@ pub fn recount<M: Machine>(machine: &M, domain: &Domain<M>, held: &[Mfn]) -> Vec
             let found = machine.frame(*mfn)?.types();
             let counted = counts.get(mfn).copied().unwrap_or(0);
             let compared = found.kind() != PageType::Writable || found.count() < counted;
-            (compared && found.count() != counted).then_some(Mismatch { frame: *mfn, found, counted })
+            (compared && found.count() != counted).then_some(Mismatch {
+                frame: *mfn,
+                found,
+                counted,
+            })
         })
         .collect()
 }

@@ -38,7 +38,8 @@ pub fn check(descriptor: u64) -> Option<u64> {
         return None;
     }
     if descriptor & CODE != 0 {
-        if descriptor & CONFORMING != 0 || descriptor & (LONG | DEFAULT_SIZE) == LONG | DEFAULT_SIZE {
+        if descriptor & CONFORMING != 0 || descriptor & (LONG | DEFAULT_SIZE) == LONG | DEFAULT_SIZE
+        {
             return None;
         }
     } else if descriptor & LONG != 0 {
@@ -63,7 +64,10 @@ pub fn set_gdt<M: Machine>(cx: &Cx<'_, M>, frames: GuestHandle<u64>, entries: u6
         Ok(())
     });
     if let Err(stop) = outcome {
-        taken.into_iter().flatten().for_each(|mfn| drop_page(cx, mfn));
+        taken
+            .into_iter()
+            .flatten()
+            .for_each(|mfn| drop_page(cx, mfn));
         return Err(stop);
     }
     let entries = u32::try_from(entries).map_err(|_| Errno::EINVAL)?;
@@ -82,7 +86,10 @@ pub fn set_gdt<M: Machine>(cx: &Cx<'_, M>, frames: GuestHandle<u64>, entries: u6
 pub fn load_gdt<M: Machine>(cx: &Cx<'_, M>, arch: &Arch<M>) {
     let mut frames = [Mfn::INVALID; 14];
     let mut count = 0;
-    for (to, from) in frames.iter_mut().zip(arch.gdt.iter().map_while(|frame| *frame)) {
+    for (to, from) in frames
+        .iter_mut()
+        .zip(arch.gdt.iter().map_while(|frame| *frame))
+    {
         *to = from;
         count += 1;
     }
@@ -160,13 +167,19 @@ pub fn set_ldt<M: Machine>(cx: &Cx<'_, M>, addr: u64, entries: u64) -> Result<()
         core::mem::take(&mut arch.ldt_pages)
     };
     crate::mm::tlb::flush_local(cx.cpu);
-    pages.into_iter().flatten().for_each(|mfn| drop_page(cx, mfn));
+    pages
+        .into_iter()
+        .flatten()
+        .for_each(|mfn| drop_page(cx, mfn));
     Ok(())
 }
 
 fn is_guest_range(addr: u64, entries: u32) -> bool {
     let last = addr.saturating_add(u64::from(entries) * 8 - 1);
-    walk::is_canonical(addr) && walk::is_canonical(last) && !walk::is_hypervisor(addr) && !walk::is_hypervisor(last)
+    walk::is_canonical(addr)
+        && walk::is_canonical(last)
+        && !walk::is_hypervisor(addr)
+        && !walk::is_hypervisor(last)
 }
 
 /// The processor faulted on a page of this CPU's LDT window, `offset` bytes into it: maps the
@@ -176,7 +189,8 @@ pub fn fault_in_ldt<M: Machine>(cx: &Cx<'_, M>, offset: u64) -> bool {
     let (base, root) = {
         let arch = cx.vcpu.arch.lock();
         let (base, entries) = arch.ldt;
-        if offset >= u64::from(entries) * 8 || arch.ldt_pages.get(page).is_none_or(Option::is_some) {
+        if offset >= u64::from(entries) * 8 || arch.ldt_pages.get(page).is_none_or(Option::is_some)
+        {
             return false;
         }
         (base, arch.kernel_root)
@@ -205,7 +219,10 @@ pub fn release<M: Machine>(cpu: &crate::PerCpu<M>, vcpu: &Vcpu<M>) {
         let mut arch = vcpu.arch.lock();
         arch.gdt_entries = 0;
         arch.ldt = (0, 0);
-        (core::mem::take(&mut arch.gdt), core::mem::take(&mut arch.ldt_pages))
+        (
+            core::mem::take(&mut arch.gdt),
+            core::mem::take(&mut arch.ldt_pages),
+        )
     };
     for mfn in gdt.into_iter().chain(ldt).flatten() {
         let _ = types::put_type(cpu, mfn);

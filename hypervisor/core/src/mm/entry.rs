@@ -85,7 +85,11 @@ fn acquire_io<M: Machine>(
     }
     let read_only =
         cpu.hv.machine.is_read_only_io(mfn) || crate::irq::is_read_only_mmio(cpu.hv, mfn);
-    Ok(pte::adjust(if read_only { entry & !pte::RW } else { entry }))
+    Ok(pte::adjust(if read_only {
+        entry & !pte::RW
+    } else {
+        entry
+    }))
 }
 
 /// Drops the references of an entry that was taken out of a table of `level`.
@@ -98,7 +102,11 @@ pub fn release_entry<M: Machine>(cpu: &PerCpu<M>, level: u8, entry: u64) -> Resu
         if cpu.hv.machine.frame(mfn).is_none_or(|frame| frame.is_io()) {
             return Ok(());
         }
-        if entry & pte::RW != 0 { put_type(cpu, mfn) } else { Ok(()) }
+        if entry & pte::RW != 0 {
+            put_type(cpu, mfn)
+        } else {
+            Ok(())
+        }
     } else {
         put_type(cpu, mfn)
     };
@@ -120,7 +128,10 @@ pub enum Update {
 /// Replaces entry `index` of a table of `level` on which the caller holds a type reference.
 /// `new` is the guest's wish.
 /// An old L3 or L2 table that can't be let go of at once comes back as [`Unfinished`].
-#[allow(clippy::too_many_arguments, reason = "an entry has a place, a value and two owners")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "an entry has a place, a value and two owners"
+)]
 pub fn replace_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -135,9 +146,16 @@ pub fn replace_entry<M: Machine>(
     if level == 4 && pte::is_hypervisor_slot(index) {
         return Err(Errno::EINVAL.into());
     }
-    let ad = if how == Update::KeepAd { pte::ACCESSED | pte::DIRTY } else { 0 };
+    let ad = if how == Update::KeepAd {
+        pte::ACCESSED | pte::DIRTY
+    } else {
+        0
+    };
     let stale = |now: u64| matches!(how, Update::IfStill(expected) if expected != now);
-    let slot = machine.page(table).and_then(|page| page.get(index)).ok_or(Errno::EINVAL)?;
+    let slot = machine
+        .page(table)
+        .and_then(|page| page.get(index))
+        .ok_or(Errno::EINVAL)?;
     let mut old = slot.load(crate::sync::atomic::Ordering::Acquire);
 
     // The same frame with the same rights: no reference changes.

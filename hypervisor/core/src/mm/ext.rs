@@ -21,7 +21,10 @@ pub fn mmuext_op<M: Machine>(
     done: u64,
     foreign: u64,
 ) -> HcResult {
-    let owner = frames_of(cx, u16::try_from(foreign & 0xffff).map_err(|_| Errno::EINVAL)?)?;
+    let owner = frames_of(
+        cx,
+        u16::try_from(foreign & 0xffff).map_err(|_| Errno::EINVAL)?,
+    )?;
     let size = core::mem::size_of::<MmuextOp>() as u64;
     Batch::new(cx, ops, size, count, done, foreign)?.run(cx, |at| {
         let op = GuestHandle::<MmuextOp>::new(at).read(cx.machine())?;
@@ -82,7 +85,9 @@ pub fn cpus_of_mask<M: Machine>(cx: &Cx<'_, M>, mask: u64) -> Result<CpuMask, Er
     for (n, chunk) in vcpus.chunks(64).enumerate() {
         let mut bytes = [0; 8];
         let length = chunk.len().div_ceil(8).min(8);
-        let Some(part) = bytes.get_mut(..length) else { break };
+        let Some(part) = bytes.get_mut(..length) else {
+            break;
+        };
         cx.machine()
             .copy_from_guest(mask.wrapping_add(8 * n as u64), part)
             .map_err(|_| Errno::EFAULT)?;
@@ -124,7 +129,11 @@ fn unpin_table<M: Machine>(cx: &Cx<'_, M>, owner: DomId, mfn: Mfn) -> Result<(),
         put_page(cx.hv, mfn);
     }
     put_page(cx.hv, mfn);
-    if pinned { Ok(()) } else { Err(Errno::EINVAL.into()) }
+    if pinned {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL.into())
+    }
 }
 
 /// Takes the references of an address-space root.

@@ -123,12 +123,20 @@ impl TypeWord {
 
     /// One reference more, or `None` at the ceiling.
     pub(crate) const fn up(self) -> Option<Self> {
-        if self.count() == Self::COUNT { None } else { Some(Self(self.0 + 1)) }
+        if self.count() == Self::COUNT {
+            None
+        } else {
+            Some(Self(self.0 + 1))
+        }
     }
 
     /// One reference less, or `None` at zero.
     pub(crate) const fn down(self) -> Option<Self> {
-        if self.count() == 0 { None } else { Some(Self(self.0 - 1)) }
+        if self.count() == 0 {
+            None
+        } else {
+            Some(Self(self.0 - 1))
+        }
     }
 }
 
@@ -242,7 +250,8 @@ impl Frame {
     /// Notes how many entries hold references (at most 512).
     pub(crate) fn set_progress(&self, entries: usize) {
         let stamp = self.stamp.load(Ordering::Acquire) & STAMP;
-        self.stamp.store(((entries as u64) << 48) | stamp, Ordering::Release);
+        self.stamp
+            .store(((entries as u64) << 48) | stamp, Ordering::Release);
     }
 
     /// Marks a frame as the hypervisor's own, at boot.
@@ -276,7 +285,9 @@ impl Frame {
 /// Takes one general reference if `owner` owns the frame. `false` for holes, I/O memory, frames
 /// of others, and frames that are being freed.
 pub fn get_page<M: Machine>(machine: &M, mfn: crate::Mfn, owner: DomId) -> bool {
-    let Some(frame) = machine.frame(mfn) else { return false };
+    let Some(frame) = machine.frame(mfn) else {
+        return false;
+    };
     let mut word = frame.count();
     loop {
         if word.count() == 0
@@ -305,7 +316,9 @@ pub(crate) enum Dropped {
 
 /// Drops one general reference.
 pub(crate) fn drop_page<M: Machine>(machine: &M, mfn: crate::Mfn) -> Dropped {
-    let Some(frame) = machine.frame(mfn) else { return Dropped::Held };
+    let Some(frame) = machine.frame(mfn) else {
+        return Dropped::Held;
+    };
     let mut word = frame.count();
     loop {
         debug_assert!(word.count() != 0, "reference count of {mfn:?} below zero");

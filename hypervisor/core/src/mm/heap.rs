@@ -38,7 +38,9 @@ fn index(mfn: Mfn) -> u32 {
 impl Default for Heap {
     fn default() -> Self {
         Self {
-            lists: Mutex::new(Lists { heads: [[0; ORDERS]; ZONES] }),
+            lists: Mutex::new(Lists {
+                heads: [[0; ORDERS]; ZONES],
+            }),
             free: AtomicU64::new(0),
         }
     }
@@ -60,7 +62,8 @@ impl Heap {
         let mut at = first.0.max(1);
         while at < end.0 {
             let mut order = MAX_ORDER;
-            while order > 0 && (at.trailing_zeros() < u32::from(order) || at + (1 << order) > end.0) {
+            while order > 0 && (at.trailing_zeros() < u32::from(order) || at + (1 << order) > end.0)
+            {
                 order -= 1;
             }
             self.free(machine, Mfn(at), order);
@@ -80,7 +83,9 @@ impl Heap {
         // High zones first, so that low memory is left for those who need it.
         for zone in (0..=top).rev() {
             for found in order..=MAX_ORDER {
-                let Some(head) = lists.pop(machine, zone, found) else { continue };
+                let Some(head) = lists.pop(machine, zone, found) else {
+                    continue;
+                };
                 let mut size = found;
                 while size > order {
                     size -= 1;
@@ -101,7 +106,9 @@ impl Heap {
             let buddy = Mfn(block.0 ^ (1 << size));
             let mergeable = buddy.0 != 0
                 && zone_of(buddy.0) == zone_of(block.0)
-                && machine.frame(buddy).is_some_and(|frame| free_order(frame) == Some(size));
+                && machine
+                    .frame(buddy)
+                    .is_some_and(|frame| free_order(frame) == Some(size));
             if !mergeable {
                 break;
             }
@@ -118,7 +125,8 @@ impl Heap {
 #[allow(clippy::cast_possible_truncation, reason = "orders are below 19")]
 fn free_order(frame: &Frame) -> Option<u8> {
     let word = frame.count();
-    (word.has(CountWord::FREE)).then(|| ((word.0 >> 48) & 0xff) as u8)
+    word.has(CountWord::FREE)
+        .then_some(((word.0 >> 48) & 0xff) as u8)
 }
 
 impl Lists {
@@ -156,7 +164,9 @@ impl Lists {
     }
 
     fn unlink<M: Machine>(&mut self, machine: &M, block: Mfn, order: u8) {
-        let Some(frame) = machine.frame(block) else { return };
+        let Some(frame) = machine.frame(block) else {
+            return;
+        };
         let next = frame.next.swap(0, Ordering::Relaxed);
         let prev = frame.prev.swap(0, Ordering::Relaxed);
         if next != 0

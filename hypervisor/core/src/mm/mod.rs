@@ -7,8 +7,8 @@ pub mod ext;
 pub mod frame;
 pub mod heap;
 pub mod memory_op;
-pub mod ptwr;
 pub mod pte;
+pub mod ptwr;
 pub mod ranges;
 pub mod tlb;
 pub mod types;
@@ -100,7 +100,9 @@ impl DomainMemory {
 
 impl PageList {
     fn push_back<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
-        let (Some(frame), Ok(index)) = (machine.frame(mfn), u32::try_from(mfn.0)) else { return };
+        let (Some(frame), Ok(index)) = (machine.frame(mfn), u32::try_from(mfn.0)) else {
+            return;
+        };
         frame.next.store(0, Ordering::Relaxed);
         frame.prev.store(self.tail, Ordering::Relaxed);
         match linked(machine, self.tail) {
@@ -111,7 +113,9 @@ impl PageList {
     }
 
     fn remove<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
-        let Some(frame) = machine.frame(mfn) else { return };
+        let Some(frame) = machine.frame(mfn) else {
+            return;
+        };
         let next = frame.next.swap(0, Ordering::Relaxed);
         let prev = frame.prev.swap(0, Ordering::Relaxed);
         match linked(machine, next) {
@@ -127,12 +131,18 @@ impl PageList {
 
 /// The frame-table entry behind a link, `None` at the list's end.
 fn linked<M: Machine>(machine: &M, link: u32) -> Option<&'static frame::Frame> {
-    if link == 0 { None } else { machine.frame(Mfn(u64::from(link))) }
+    if link == 0 {
+        None
+    } else {
+        machine.frame(Mfn(u64::from(link)))
+    }
 }
 
 /// Takes one more general reference on a frame that is known to have one.
 pub(crate) fn hold_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
-    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let Some(frame) = hv.machine.frame(mfn) else {
+        return;
+    };
     let mut word = frame.count();
     while let Err(now) = frame.exchange_count(word, CountWord(word.0 + 1)) {
         word = now;
@@ -148,7 +158,9 @@ pub fn put_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
 
 /// A frame nobody refers to any more goes back to the heap.
 fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
-    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let Some(frame) = hv.machine.frame(mfn) else {
+        return;
+    };
     let word = frame.count();
     if let Some(domain) = hv.domains.get(owner) {
         if word.has(CountWord::SPECIAL) {
@@ -158,7 +170,10 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
             domain.memory.total.fetch_sub(1, Ordering::AcqRel);
         }
     }
-    debug_assert!(frame.types().count() == 0, "{mfn:?} freed with type references");
+    debug_assert!(
+        frame.types().count() == 0,
+        "{mfn:?} freed with type references"
+    );
     frame.set_stamp(tlb::clock());
     frame.set_types(TypeWord::new(PageType::None, 0, 0));
     frame.set_count(CountWord(CountWord::DIRTY));
@@ -243,7 +258,9 @@ fn reserve(memory: &DomainMemory, frames: u64) -> bool {
 }
 
 fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpose: Purpose) {
-    let Some(frame) = hv.machine.frame(mfn) else { return };
+    let Some(frame) = hv.machine.frame(mfn) else {
+        return;
+    };
     let dirty = frame.count().has(CountWord::DIRTY);
     frame.set_stamp(tlb::clock());
     match purpose {
@@ -273,7 +290,9 @@ pub fn release_shared<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) {
 /// Takes the owner's reference off a frame (it was given back, or the owner dies). `false` if it
 /// was gone already.
 pub(crate) fn take_allocation<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) -> bool {
-    let Some(frame) = hv.machine.frame(mfn) else { return false };
+    let Some(frame) = hv.machine.frame(mfn) else {
+        return false;
+    };
     let mut word = frame.count();
     loop {
         if !word.has(CountWord::ALLOCATED) {
@@ -293,7 +312,9 @@ pub fn relinquish<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) -> bool {
     let hv = cpu.hv;
     let mut idle = 0;
     while idle <= domain.memory.total_frames() {
-        let Some(mfn) = domain.memory.rotate(&hv.machine) else { break };
+        let Some(mfn) = domain.memory.rotate(&hv.machine) else {
+            break;
+        };
         match relinquish_frame(cpu, mfn) {
             Ok(true) => idle = 0,
             Ok(false) => idle += 1,
@@ -317,7 +338,11 @@ fn relinquish_frame<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<bool, Unfin
         put_page(hv, mfn);
         outcome?;
     }
-    if hv.machine.frame(mfn).is_some_and(|frame| frame.types().partial()) {
+    if hv
+        .machine
+        .frame(mfn)
+        .is_some_and(|frame| frame.types().partial())
+    {
         progress = true;
         types::resume_put(cpu, Unfinished(mfn))?;
     }

@@ -18,7 +18,9 @@ impl RangeSet {
     /// Whether all of `first..=last` is.
     pub fn contains_range(&self, first: u64, last: u64) -> bool {
         let at = self.ranges.partition_point(|(_, end)| *end < first);
-        self.ranges.get(at).is_some_and(|(start, end)| *start <= first && last <= *end)
+        self.ranges
+            .get(at)
+            .is_some_and(|(start, end)| *start <= first && last <= *end)
     }
 
     /// Adds `first..=last`.

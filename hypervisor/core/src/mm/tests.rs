@@ -6,7 +6,6 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use crate::{Machine, Mfn};
 use crate::mm::audit::recount;
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, pin, put_type, resume_put, take_pin};
@@ -14,6 +13,7 @@ use crate::mm::{entry, get_page, pte, put_page, relinquish, types};
 use crate::sync::atomic::Ordering;
 use crate::testing::{Host, Sim};
 use crate::types::DomId;
+use crate::{Machine, Mfn};
 use std::sync::Arc;
 
 type Domain = Arc<crate::domain::Domain<Sim>>;
@@ -24,8 +24,16 @@ const FRAMES: usize = 8;
 enum Op {
     Pin(usize, u8),
     Unpin(usize),
-    Write { table: usize, index: usize, target: usize, flags: u64 },
-    Clear { table: usize, index: usize },
+    Write {
+        table: usize,
+        index: usize,
+        target: usize,
+        flags: u64,
+    },
+    Clear {
+        table: usize,
+        index: usize,
+    },
     Preempt(bool),
 }
 
@@ -56,15 +64,25 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         // Leaked, as its hypervisor is.
-        let host: &'static Host = std::boxed::Box::leak(std::boxed::Box::new(Host::with_frames(64)));
+        let host: &'static Host =
+            std::boxed::Box::leak(std::boxed::Box::new(Host::with_frames(64)));
         let domain = host.domain(1, 1, 32);
         let frames = (0..FRAMES).map(|_| host.ram(&domain)).collect();
-        Self { host, domain, frames, unfinished: Vec::new() }
+        Self {
+            host,
+            domain,
+            frames,
+            unfinished: Vec::new(),
+        }
     }
 
     fn preempt(&self, on: bool) {
         let bit = crate::percpu::Pending::TIMER.bits();
-        self.host.hv.cpu(crate::CpuId(0)).pending.store(if on { bit } else { 0 }, Ordering::SeqCst);
+        self.host
+            .hv
+            .cpu(crate::CpuId(0))
+            .pending
+            .store(if on { bit } else { 0 }, Ordering::SeqCst);
     }
 
     fn note(&mut self, outcome: Result<(), Unfinished>) {
@@ -85,8 +103,16 @@ impl Bench {
                 Some(level) => {
                     let id = self.domain.id;
                     let how = entry::Update::Plain;
-                    let outcome =
-                        entry::replace_entry(cpu, &self.domain, id, table, level, index, value, how);
+                    let outcome = entry::replace_entry(
+                        cpu,
+                        &self.domain,
+                        id,
+                        table,
+                        level,
+                        index,
+                        value,
+                        how,
+                    );
                     left = outcome.ok().flatten();
                 }
                 None => machine.page(table).unwrap()[index].store(value, Ordering::SeqCst),
@@ -116,7 +142,12 @@ impl Bench {
                     self.note(outcome);
                 }
             }
-            Op::Write { table, index, target, flags } => {
+            Op::Write {
+                table,
+                index,
+                target,
+                flags,
+            } => {
                 let value = pte::make(self.frames[target], flags);
                 self.write(self.frames[table], index, value);
             }
@@ -210,7 +241,10 @@ fn what_one_guest_leaves_another_does_not_see() {
     let mut seen = false;
     while let Some(got) = crate::mm::alloc_frames(&host.cpu, &two, 0, 64, crate::mm::Purpose::Ram) {
         seen |= got == mfn;
-        assert_eq!(host.machine().page(got).unwrap()[7].load(Ordering::SeqCst), 0);
+        assert_eq!(
+            host.machine().page(got).unwrap()[7].load(Ordering::SeqCst),
+            0
+        );
     }
     assert!(seen, "the frame came round again");
 }

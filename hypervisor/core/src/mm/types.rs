@@ -191,7 +191,9 @@ pub(crate) fn read_entry<M: Machine>(machine: &M, table: Mfn, index: usize) -> u
     machine
         .page(table)
         .and_then(|page| page.get(index))
-        .map_or(0, |entry| entry.load(crate::sync::atomic::Ordering::Acquire))
+        .map_or(0, |entry| {
+            entry.load(crate::sync::atomic::Ordering::Acquire)
+        })
 }
 
 /// Leaves the frame partial: it owns itself until someone goes on.
@@ -205,7 +207,9 @@ fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
 /// should that be long, the rest is left for [`resume_put`], and the caller's reference is gone
 /// all the same.
 pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished> {
-    let Some(frame) = cpu.hv.machine.frame(mfn) else { return Ok(()) };
+    let Some(frame) = cpu.hv.machine.frame(mfn) else {
+        return Ok(());
+    };
     let mut word = frame.types();
     loop {
         let Some(lower) = word.down() else {
@@ -236,14 +240,21 @@ pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished>
 /// Goes on with what [`put_type`] left. Nothing happens if someone else has taken over.
 pub fn resume_put<M: Machine>(cpu: &PerCpu<M>, unfinished: Unfinished) -> Result<(), Unfinished> {
     let mfn = unfinished.0;
-    let Some(frame) = cpu.hv.machine.frame(mfn) else { return Ok(()) };
+    let Some(frame) = cpu.hv.machine.frame(mfn) else {
+        return Ok(());
+    };
     let word = frame.types();
     if !word.partial() {
         return Ok(());
     }
-    let Some(level) = word.kind().level() else { return Ok(()) };
+    let Some(level) = word.kind().level() else {
+        return Ok(());
+    };
     let progress = frame.progress();
-    if frame.exchange_types(word, word.without(TypeWord::PARTIAL)).is_err() {
+    if frame
+        .exchange_types(word, word.without(TypeWord::PARTIAL))
+        .is_err()
+    {
         return Ok(());
     }
     let outcome = undo_from(cpu, mfn, frame, level, progress);
@@ -352,7 +363,9 @@ pub fn pin<M: Machine>(
 /// Takes the pin off a frame; its references are still held and are to be dropped by the caller
 /// with [`put_type`] and `put_page`. `false` if it was not pinned.
 pub fn take_pin<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> bool {
-    let Some(frame) = cpu.hv.machine.frame(mfn) else { return false };
+    let Some(frame) = cpu.hv.machine.frame(mfn) else {
+        return false;
+    };
     let mut word = frame.types();
     loop {
         if !word.pinned() {

@@ -55,7 +55,9 @@ fn table_owner<M: Machine>(cx: &Cx<'_, M>, foreign: u64) -> Result<Arc<Domain<M>
 /// Goes on with what an earlier stretch of the vCPU's hypercalls left. `false` if that must stop
 /// again.
 pub fn finish_pending<M: Machine>(cx: &Cx<'_, M>) -> bool {
-    let Some(mfn) = cx.vcpu.unfinished.lock().take() else { return true };
+    let Some(mfn) = cx.vcpu.unfinished.lock().take() else {
+        return true;
+    };
     match resume_put(cx.cpu, Unfinished(mfn)) {
         Ok(()) => true,
         Err(Unfinished(mfn)) => {
@@ -103,7 +105,14 @@ impl Batch {
         if count & PREEMPTED != 0 && !done_at.is_null() {
             before = done_at.read(cx.machine())?;
         }
-        Ok(Self { ops, size, count: count & 0xffff_ffff & !PREEMPTED, done_at, before, last })
+        Ok(Self {
+            ops,
+            size,
+            count: count & 0xffff_ffff & !PREEMPTED,
+            done_at,
+            before,
+            last,
+        })
     }
 
     /// Runs `one` for each operation.
@@ -143,10 +152,19 @@ impl Batch {
         }
         // What the last operation left half undone is worked off before the call returns.
         if outcome == Ok(0) && !finish_pending(cx) {
-            outcome = Err(Stop::Restart([self.ops, PREEMPTED, self.done_at.addr(), self.last, 0, 0]));
+            outcome = Err(Stop::Restart([
+                self.ops,
+                PREEMPTED,
+                self.done_at.addr(),
+                self.last,
+                0,
+                0,
+            ]));
         }
         if !self.done_at.is_null() {
-            let total = self.before.wrapping_add(u32::try_from(done).unwrap_or(u32::MAX));
+            let total = self
+                .before
+                .wrapping_add(u32::try_from(done).unwrap_or(u32::MAX));
             self.done_at.write(cx.machine(), &total)?;
         }
         outcome
@@ -181,8 +199,13 @@ fn one_update<M: Machine>(
 ) -> Result<(), MmError> {
     let place = update.ptr & !3;
     match update.ptr & 3 {
-        MMU_NORMAL_PT_UPDATE => write_entry(cx, owner, frames, place, update.val, Update::Plain),
-        MMU_PT_UPDATE_PRESERVE_AD => write_entry(cx, owner, frames, place, update.val, Update::KeepAd),
+        // A PV guest's frames are machine frames already: nothing is translated in either.
+        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => {
+            write_entry(cx, owner, frames, place, update.val, Update::Plain)
+        }
+        MMU_PT_UPDATE_PRESERVE_AD => {
+            write_entry(cx, owner, frames, place, update.val, Update::KeepAd)
+        }
         MMU_MACHPHYS_UPDATE => {
             let mfn = Mfn::containing(place);
             if !get_page(cx.machine(), mfn, frames) {
@@ -192,7 +215,6 @@ fn one_update<M: Machine>(
             put_page(cx.hv, mfn);
             Ok(())
         }
-        MMU_PT_UPDATE_NO_TRANSLATE => Err(Errno::EOPNOTSUPP.into()),
         _ => Err(Errno::ENOSYS.into()),
     }
 }
@@ -227,12 +249,15 @@ fn write_held<M: Machine>(
     how: Update,
 ) -> Result<(), MmError> {
     let word = cx.machine().frame(table).ok_or(Errno::EINVAL)?.types();
-    let level = if word.count() > 0 { word.kind().level() } else { None };
+    let level = if word.count() > 0 {
+        word.kind().level()
+    } else {
+        None
+    };
     match level {
         Some(level) => {
             get_type(cx.cpu, owner, table, word.kind())?;
-            let outcome =
-                replace_entry(cx.cpu, owner, frames, table, level, index, value, how);
+            let outcome = replace_entry(cx.cpu, owner, frames, table, level, index, value, how);
             let dropped = put_type(cx.cpu, table).err();
             leave_pending(cx, outcome?.or(dropped));
             Ok(())
@@ -249,7 +274,12 @@ fn write_held<M: Machine>(
 }
 
 /// `HYPERVISOR_update_va_mapping`: writes the L1 entry of `addr` in the current address space.
-pub fn update_va_mapping<M: Machine>(cx: &Cx<'_, M>, addr: u64, value: u64, flags: u64) -> HcResult {
+pub fn update_va_mapping<M: Machine>(
+    cx: &Cx<'_, M>,
+    addr: u64,
+    value: u64,
+    flags: u64,
+) -> HcResult {
     update_va(cx, addr, value, flags, cx.domain().id)
 }
 
@@ -261,7 +291,10 @@ pub fn update_va_mapping_otherdomain<M: Machine>(
     flags: u64,
     foreign: u64,
 ) -> HcResult {
-    let frames = frames_of(cx, u16::try_from(foreign & 0xffff).map_err(|_| Errno::EINVAL)?)?;
+    let frames = frames_of(
+        cx,
+        u16::try_from(foreign & 0xffff).map_err(|_| Errno::EINVAL)?,
+    )?;
     update_va(cx, addr, value, flags, frames)
 }
 
@@ -279,7 +312,16 @@ fn update_va<M: Machine>(
         return Err(Errno::EINVAL.into());
     }
     let outcome = get_type(cx.cpu, domain, table, PageType::L1).and_then(|()| {
-        let outcome = replace_entry(cx.cpu, domain, frames, table, 1, index, value, Update::Plain);
+        let outcome = replace_entry(
+            cx.cpu,
+            domain,
+            frames,
+            table,
+            1,
+            index,
+            value,
+            Update::Plain,
+        );
         let _ = put_type(cx.cpu, table);
         outcome.map(|_| ())
     });
@@ -287,7 +329,16 @@ fn update_va<M: Machine>(
     match outcome {
         Ok(()) => {}
         Err(MmError::Errno(errno)) => return Err(errno.into()),
-        Err(MmError::Restart) => return Err(Stop::Restart([addr, value, flags, u64::from(frames.0), 0, 0])),
+        Err(MmError::Restart) => {
+            return Err(Stop::Restart([
+                addr,
+                value,
+                flags,
+                u64::from(frames.0),
+                0,
+                0,
+            ]));
+        }
     }
     flush_after(cx, addr, flags)?;
     Ok(0)

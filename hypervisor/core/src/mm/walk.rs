@@ -12,7 +12,8 @@ pub const fn is_canonical(addr: u64) -> bool {
 
 /// Whether an address lies in the hypervisor's range (L4 slots 256-271).
 pub const fn is_hypervisor(addr: u64) -> bool {
-    addr >= oxen_abi::arch_x86::HYPERVISOR_VIRT_START && addr < oxen_abi::arch_x86::HYPERVISOR_VIRT_END
+    addr >= oxen_abi::arch_x86::HYPERVISOR_VIRT_START
+        && addr < oxen_abi::arch_x86::HYPERVISOR_VIRT_END
 }
 
 /// The L1 table and the index in it that translate `addr` under `root`; `None` where a level is

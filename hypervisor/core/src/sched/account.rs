@@ -23,7 +23,10 @@ pub struct DomainSched {
 
 impl Default for DomainSched {
     fn default() -> Self {
-        Self { weight: AtomicU32::new(credit::DEFAULT_WEIGHT), cap: AtomicU32::new(0) }
+        Self {
+            weight: AtomicU32::new(credit::DEFAULT_WEIGHT),
+            cap: AtomicU32::new(0),
+        }
     }
 }
 
@@ -35,7 +38,12 @@ pub(super) fn maybe_account<M: Machine>(cpu: &PerCpu<M>, now: u64) {
     let due = NEXT.load(Ordering::Relaxed);
     if now < due
         || NEXT
-            .compare_exchange(due, now + credit::PERIOD, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(
+                due,
+                now + credit::PERIOD,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
             .is_err()
     {
         return;
@@ -43,12 +51,21 @@ pub(super) fn maybe_account<M: Machine>(cpu: &PerCpu<M>, now: u64) {
     account(cpu);
 }
 
+/// A domain with its vCPUs that were active.
+type Active<M> = (Arc<Domain<M>>, Vec<Arc<Vcpu<M>>>);
+
 fn account<M: Machine>(cpu: &PerCpu<M>) {
     let domains = cpu.hv.domains.from(DomId(0), usize::MAX);
-    let active: Vec<(Arc<Domain<M>>, Vec<Arc<Vcpu<M>>>)> = domains
+    let active: Vec<Active<M>> = domains
         .into_iter()
         .map(|domain| {
-            let vcpus = domain.vcpus.read().iter().filter(|vcpu| was_active(vcpu)).cloned().collect();
+            let vcpus = domain
+                .vcpus
+                .read()
+                .iter()
+                .filter(|vcpu| was_active(vcpu))
+                .cloned()
+                .collect();
             (domain, vcpus)
         })
         .filter(|(_, vcpus): &(_, Vec<_>)| !vcpus.is_empty())

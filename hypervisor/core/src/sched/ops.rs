@@ -67,7 +67,11 @@ fn remote_shutdown<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<RemoteShutdown>)
     if !cx.domain().privileged {
         return Err(Errno::EPERM.into());
     }
-    let domain = cx.hv.domains.get(DomId(request.domain_id)).ok_or(Errno::ESRCH)?;
+    let domain = cx
+        .hv
+        .domains
+        .get(DomId(request.domain_id))
+        .ok_or(Errno::ESRCH)?;
     if request.reason > SHUTDOWN_MAX {
         return Err(Errno::EINVAL.into());
     }

@@ -128,7 +128,11 @@ impl VcpuSched {
         let mask = self.affinity.lock().0?;
         let mut cpus = mask.iter();
         let first = cpus.next()?;
-        if cpus.next().is_some() { None } else { Some(first) }
+        if cpus.next().is_some() {
+            None
+        } else {
+            Some(first)
+        }
     }
 
     /// Credits left.

@@ -20,7 +20,10 @@ pub struct RunQueue<M: Machine> {
 
 impl<M: Machine> Default for RunQueue<M> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(VecDeque::new()), length: AtomicUsize::new(0) }
+        Self {
+            waiting: Mutex::new(VecDeque::new()),
+            length: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -69,6 +72,9 @@ impl<M: Machine> RunQueue<M> {
 
     /// Sorts anew after priorities have changed.
     pub(super) fn resort(&self) {
-        self.waiting.lock().make_contiguous().sort_by_key(|vcpu| vcpu.sched.priority());
+        self.waiting
+            .lock()
+            .make_contiguous()
+            .sort_by_key(|vcpu| vcpu.sched.priority());
     }
 }

@@ -63,11 +63,21 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
 /// Sets this CPU's timer to the next thing that is due.
 fn program_timer<M: Machine>(cpu: &PerCpu<M>) {
     let timer = crate::time::next_deadline(cpu).unwrap_or(u64::MAX);
-    let slice = if is_idle(cpu, &cpu.current.borrow()) { u64::MAX } else { cpu.sched.slice_end.get() };
+    let slice = if is_idle(cpu, &cpu.current.borrow()) {
+        u64::MAX
+    } else {
+        cpu.sched.slice_end.get()
+    };
     let deadline = timer.min(slice);
-    let deadline = if deadline == u64::MAX { 0 } else { deadline.max(1) };
+    let deadline = if deadline == u64::MAX {
+        0
+    } else {
+        deadline.max(1)
+    };
     if cpu.sched.programmed.replace(deadline) != deadline {
-        cpu.hv.machine.set_deadline(if deadline == 0 { None } else { Some(deadline) });
+        cpu.hv
+            .machine
+            .set_deadline(if deadline == 0 { None } else { Some(deadline) });
     }
 }
 
@@ -89,7 +99,11 @@ fn burn<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, now: u64) {
     let cost = credit::cost(now.saturating_sub(cpu.sched.counted.get()));
     if cost > 0 {
         cpu.sched.counted.set(now);
-        let left = vcpu.sched.credits.fetch_sub(cost, Ordering::Relaxed).saturating_sub(cost);
+        let left = vcpu
+            .sched
+            .credits
+            .fetch_sub(cost, Ordering::Relaxed)
+            .saturating_sub(cost);
         if left < 0 && vcpu.sched.priority() != Priority::Parked {
             vcpu.sched.set_priority(Priority::Over);
         }
@@ -116,8 +130,16 @@ fn schedule<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     let next = if stays {
         let level = yielded || now >= cpu.sched.slice_end.get();
         // Whoever yields lets anyone go first, once.
-        let than = if yielded { Priority::Over } else { prev.sched.priority() };
-        take(cpu, than, level).or_else(|| (than == Priority::Over).then(|| steal(cpu, Priority::Under)).flatten())
+        let than = if yielded {
+            Priority::Over
+        } else {
+            prev.sched.priority()
+        };
+        take(cpu, than, level).or_else(|| {
+            (than == Priority::Over)
+                .then(|| steal(cpu, Priority::Under))
+                .flatten()
+        })
     } else {
         take(cpu, Priority::Over, true).or_else(|| steal(cpu, Priority::Over))
     };
@@ -165,13 +187,19 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) {
     loop {
         if is_runnable(vcpu) {
             vcpu.sched.put(Place::Queued);
-            let to = if vcpu.sched.allows(cpu.id) { cpu.id } else { choose_cpu(cpu.hv, vcpu) };
+            let to = if vcpu.sched.allows(cpu.id) {
+                cpu.id
+            } else {
+                choose_cpu(cpu.hv, vcpu)
+            };
             vcpu.sched.set_cpu(to);
             cpu.hv.cpu(to).run_queue.push(Arc::clone(vcpu));
             if to != cpu.id {
                 cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
             } else {
-                cpu.shared().pending.fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
+                cpu.shared()
+                    .pending
+                    .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
                 tickle_idle(cpu);
             }
             return;
@@ -186,9 +214,12 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) {
 
 /// Someone waits here: a CPU that idles may come and take him.
 fn tickle_idle<M: Machine>(cpu: &PerCpu<M>) {
-    let idle = cpu.hv.machine.cpus().iter().find(|other| {
-        *other != cpu.id && cpu.hv.cpu(*other).idling.load(Ordering::Acquire)
-    });
+    let idle = cpu
+        .hv
+        .machine
+        .cpus()
+        .iter()
+        .find(|other| *other != cpu.id && cpu.hv.cpu(*other).idling.load(Ordering::Acquire));
     if let Some(idle) = idle {
         cpu.hv.raise(idle, Pending::SCHEDULE, cpu.id);
     }
@@ -250,9 +281,13 @@ fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, no
 fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>, now: u64) {
     let machine = &cpu.hv.machine;
     vcpu.domain.mark_dirty(cpu.id);
-    let cx = Cx { hv: cpu.hv, cpu, vcpu };
+    let cx = Cx {
+        hv: cpu.hv,
+        cpu,
+        vcpu,
+    };
     let root = {
-        let mut arch = vcpu.arch.lock();
+        let arch = vcpu.arch.lock();
         *regs = arch.regs;
         crate::mm::descriptor::load_gdt(&cx, &arch);
         machine.set_ldt(arch.ldt.1);
@@ -267,7 +302,11 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
             machine.load_debug(&arch.debug);
         }
         let kernel = vcpu.kernel_mode.load(Ordering::Relaxed);
-        if kernel { arch.kernel_root } else { arch.user_root.or(arch.kernel_root) }
+        if kernel {
+            arch.kernel_root
+        } else {
+            arch.user_root.or(arch.kernel_root)
+        }
     };
     machine.load_cr3(root);
     tlb::flushed(cpu);
@@ -275,7 +314,10 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
     if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs) {
         crate::domain::crash(&cx, reason);
     }
-    machine.wrmsr(crate::trap::TSC_AUX, u64::from(vcpu.arch.lock().traps.tsc_aux));
+    machine.wrmsr(
+        crate::trap::TSC_AUX,
+        u64::from(vcpu.arch.lock().traps.tsc_aux),
+    );
     crate::time::change_runstate(vcpu, RUNSTATE_RUNNING, now);
     crate::time::write_runstate_area(machine, vcpu);
     crate::time::publish(cpu.hv, vcpu, false);

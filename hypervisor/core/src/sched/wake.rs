@@ -89,7 +89,8 @@ pub(super) fn choose_cpu<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) -> CpuI
     let (hard, soft) = vcpu.sched.affinity();
     let online = hv.machine.cpus();
     let usable = |cpu: CpuId| online.contains(cpu) && hard.is_none_or(|mask| mask.contains(cpu));
-    let idles = |cpu: CpuId| hv.cpu(cpu).idling.load(Ordering::Acquire) && hv.cpu(cpu).run_queue.is_empty();
+    let idles =
+        |cpu: CpuId| hv.cpu(cpu).idling.load(Ordering::Acquire) && hv.cpu(cpu).run_queue.is_empty();
     let preferred = |cpu: CpuId| soft.is_none_or(|mask| mask.contains(cpu));
     if usable(last) && preferred(last) && idles(last) {
         return last;
@@ -106,10 +107,16 @@ pub(super) fn choose_cpu<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) -> CpuI
 /// `SCHEDOP_block`: events are unmasked and the vCPU sleeps until one can be delivered.
 pub fn block<M: Machine>(cx: &Cx<'_, M>) {
     crate::event::set_upcall_mask(cx.machine(), cx.vcpu, false);
-    cx.vcpu.paused.fetch_or(Paused::BLOCKED.bits(), Ordering::SeqCst);
+    cx.vcpu
+        .paused
+        .fetch_or(Paused::BLOCKED.bits(), Ordering::SeqCst);
     // An event that came before the flag was set has not woken anyone.
-    if crate::event::upcall_ready(cx.machine(), cx.vcpu) || cx.vcpu.nmi_pending.load(Ordering::Acquire) {
-        cx.vcpu.paused.fetch_and(!Paused::BLOCKED.bits(), Ordering::SeqCst);
+    if crate::event::upcall_ready(cx.machine(), cx.vcpu)
+        || cx.vcpu.nmi_pending.load(Ordering::Acquire)
+    {
+        cx.vcpu
+            .paused
+            .fetch_and(!Paused::BLOCKED.bits(), Ordering::SeqCst);
     } else {
         yield_now(cx.cpu);
     }
@@ -124,7 +131,9 @@ pub fn kick<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) {
 /// Lets this CPU choose anew on the way out.
 pub fn yield_now<M: Machine>(cpu: &PerCpu<M>) {
     cpu.sched.yielded.set(true);
-    cpu.shared().pending.fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
+    cpu.shared()
+        .pending
+        .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
 }
 
 /// What keeps the vCPU from running has been set: the CPU that runs it lets go of it soon.

@@ -20,7 +20,10 @@ pub(super) fn watchdog<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Watchdog>) -
     let armed = |dog| carrier.time.is_armed(Kind::Watchdog(dog));
     let dog = match request.id {
         0 if request.timeout == 0 => return Err(Errno::EINVAL.into()),
-        0 => [Dog::First, Dog::Second].into_iter().find(|dog| !armed(*dog)).ok_or(Errno::ENOSPC)?,
+        0 => [Dog::First, Dog::Second]
+            .into_iter()
+            .find(|dog| !armed(*dog))
+            .ok_or(Errno::ENOSPC)?,
         1 if armed(Dog::First) => Dog::First,
         2 if armed(Dog::Second) => Dog::Second,
         _ => return Err(Errno::EINVAL.into()),

@@ -22,7 +22,9 @@ pub struct WallClock {
 impl WallClock {
     /// A clock that stood at `seconds` (Unix time) at system time 0.
     pub const fn new(seconds: u64) -> Self {
-        Self { at_boot: Mutex::new(seconds.saturating_mul(NS_PER_SEC)) }
+        Self {
+            at_boot: Mutex::new(seconds.saturating_mul(NS_PER_SEC)),
+        }
     }
 
     /// Sets it: Unix time `ns` at system time `system_time`.
@@ -37,10 +39,17 @@ impl WallClock {
 }
 
 /// Writes the wall clock into a domain's shared page.
-#[allow(clippy::cast_possible_truncation, reason = "halves are taken apart on purpose")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "halves are taken apart on purpose"
+)]
 pub fn update_wallclock<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
-    let Some(mfn) = domain.memory.shared_info.get() else { return };
-    let Some(page) = hv.machine.page32(*mfn) else { return };
+    let Some(mfn) = domain.memory.shared_info.get() else {
+        return;
+    };
+    let Some(page) = hv.machine.page32(*mfn) else {
+        return;
+    };
     let offset = domain.state.lock().time_offset;
     let ns = hv.wallclock.at_boot();
     let seconds = (ns / NS_PER_SEC).saturating_add_signed(offset);
@@ -87,7 +96,10 @@ pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
         && let Some(place) = place.words().get(TIME_WORD..)
         && let Some(first) = place.first()
     {
-        #[allow(clippy::cast_possible_truncation, reason = "the version is the low half")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the version is the low half"
+        )]
         let version = first.load(Ordering::Relaxed) as u32 | 1;
         first.store(u64::from(version), Ordering::SeqCst);
         let new = words(&info, version.wrapping_add(1));
@@ -111,7 +123,10 @@ fn publish_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, info: &VcpuTimeI
         return;
     }
     let odd = u32::from_le_bytes(version) | 1;
-    let even = VcpuTimeInfo { version: odd.wrapping_add(1), ..*info };
+    let even = VcpuTimeInfo {
+        version: odd.wrapping_add(1),
+        ..*info
+    };
     // A guest that has unmapped its area does without.
     let _ = machine
         .copy_to_guest(addr, &odd.to_le_bytes())

@@ -9,5 +9,7 @@ mod vcpu_op;
 pub use clock::{WallClock, publish, update_wallclock};
 pub use queue::TimerQueue;
 pub use runstate::{RunState, change_runstate, runstate, write_runstate_area};
-pub use timer::{Dog, Kind, VcpuTime, arm, cancel, cancel_all, expire, next_deadline, set_timer_op, start_tick};
+pub use timer::{
+    Dog, Kind, VcpuTime, arm, cancel, cancel_all, expire, next_deadline, set_timer_op, start_tick,
+};
 pub use vcpu_op::vcpu_op;

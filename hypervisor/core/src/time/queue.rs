@@ -27,7 +27,9 @@ pub struct TimerQueue<M: Machine> {
 
 impl<M: Machine> Default for TimerQueue<M> {
     fn default() -> Self {
-        Self { timers: Mutex::new(Vec::new()) }
+        Self {
+            timers: Mutex::new(Vec::new()),
+        }
     }
 }
 
@@ -68,7 +70,11 @@ impl<M: Machine> TimerQueue<M> {
     /// All timers, for a debug key: deadline, kind, whose.
     pub fn snapshot(&self) -> Vec<(u64, Kind, DomId, VcpuId)> {
         let timers = self.timers.lock();
-        timers.iter().rev().map(|t| (t.deadline, t.kind, t.vcpu.domain.id, t.vcpu.id)).collect()
+        timers
+            .iter()
+            .rev()
+            .map(|t| (t.deadline, t.kind, t.vcpu.domain.id, t.vcpu.id))
+            .collect()
     }
 
     /// When the earliest expires.

@@ -21,7 +21,11 @@ pub struct RunState {
 
 impl Default for RunState {
     fn default() -> Self {
-        Self { state: RUNSTATE_OFFLINE, since: 0, time: [0; 4] }
+        Self {
+            state: RUNSTATE_OFFLINE,
+            since: 0,
+            time: [0; 4],
+        }
     }
 }
 
@@ -29,7 +33,10 @@ impl RunState {
     /// The times with the current state's counted up to `now`.
     pub fn times_at(&self, now: u64) -> [u64; 4] {
         let mut time = self.time;
-        if let Some(current) = usize::try_from(self.state).ok().and_then(|n| time.get_mut(n)) {
+        if let Some(current) = usize::try_from(self.state)
+            .ok()
+            .and_then(|n| time.get_mut(n))
+        {
             *current = current.saturating_add(now.saturating_sub(self.since));
         }
         time

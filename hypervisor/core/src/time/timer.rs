@@ -93,7 +93,11 @@ pub fn arm<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind, deadlin
         cpu.hv.cpu(on).timers.remove(vcpu, kind, old);
     }
     *slot = Some((cpu.id, deadline));
-    cpu.shared().timers.insert(Timer { deadline, kind, vcpu: Arc::clone(vcpu) });
+    cpu.shared().timers.insert(Timer {
+        deadline,
+        kind,
+        vcpu: Arc::clone(vcpu),
+    });
     drop(slot);
     crate::sched::deadline_moved(cpu, deadline);
 }
@@ -117,7 +121,10 @@ pub fn cancel<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind) {
 pub fn cancel_all<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>) {
     vcpu.time.period.store(0, Ordering::Release);
     let dogs = [Dog::First, Dog::Second].map(Kind::Watchdog);
-    for kind in [Kind::SingleShot, Kind::Periodic, Kind::Poll].into_iter().chain(dogs) {
+    for kind in [Kind::SingleShot, Kind::Periodic, Kind::Poll]
+        .into_iter()
+        .chain(dogs)
+    {
         cancel(hv, vcpu, kind);
     }
 }
@@ -126,7 +133,11 @@ pub fn cancel_all<M: Machine>(hv: &Hypervisor<M>, vcpu: &Arc<Vcpu<M>>) {
 pub fn expire<M: Machine>(cpu: &PerCpu<M>) {
     let now = cpu.hv.machine.now();
     while let Some(timer) = cpu.shared().timers.pop_expired(now) {
-        let Timer { deadline, kind, vcpu } = timer;
+        let Timer {
+            deadline,
+            kind,
+            vcpu,
+        } = timer;
         {
             let mut slot = vcpu.time.slot(kind).lock();
             if *slot != Some((cpu.id, deadline)) {
@@ -176,7 +187,6 @@ pub fn set_timer_op<M: Machine>(cx: &Cx<'_, M>, deadline: u64) -> HcResult {
     }
     Ok(0)
 }
-
 
 #[cfg(test)]
 mod tests {

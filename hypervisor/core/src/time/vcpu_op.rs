@@ -53,7 +53,12 @@ pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResu
                 return Err(Errno::EINVAL.into());
             }
             vcpu.time.period.store(request.period_ns, Ordering::Release);
-            arm(cx.cpu, &vcpu, Kind::Periodic, cx.machine().now().saturating_add(request.period_ns));
+            arm(
+                cx.cpu,
+                &vcpu,
+                Kind::Periodic,
+                cx.machine().now().saturating_add(request.period_ns),
+            );
             Ok(0)
         }
         VCPUOP_STOP_PERIODIC_TIMER => {
@@ -115,9 +120,14 @@ fn initialise<M: Machine>(cx: &Cx<'_, M>, vcpu: &Arc<Vcpu<M>>, op: u32, arg: u64
     match crate::vcpu::context::set_from_guest(cx, vcpu, GuestHandle::new(arg)) {
         Ok(()) => Ok(0),
         Err(MmError::Errno(errno)) => Err(errno.into()),
-        Err(MmError::Restart) => {
-            Err(Stop::Restart([u64::from(op), u64::from(vcpu.id.0), arg, 0, 0, 0]))
-        }
+        Err(MmError::Restart) => Err(Stop::Restart([
+            u64::from(op),
+            u64::from(vcpu.id.0),
+            arg,
+            0,
+            0,
+            0,
+        ])),
     }
 }
 
@@ -125,7 +135,8 @@ fn up<M: Machine>(cx: &Cx<'_, M>, vcpu: &Arc<Vcpu<M>>) -> HcResult {
     if !vcpu.initialised.load(Ordering::Acquire) {
         return Err(Errno::EINVAL.into());
     }
-    vcpu.paused.fetch_and(!Paused::DOWN.bits(), Ordering::AcqRel);
+    vcpu.paused
+        .fetch_and(!Paused::DOWN.bits(), Ordering::AcqRel);
     crate::sched::wake(cx.hv, vcpu, cx.cpu.id);
     Ok(0)
 }
@@ -134,7 +145,10 @@ fn up<M: Machine>(cx: &Cx<'_, M>, vcpu: &Arc<Vcpu<M>>) -> HcResult {
 fn down<M: Machine>(cx: &Cx<'_, M>, vcpu: &Arc<Vcpu<M>>) -> HcResult {
     // Under the list's lock, so that two vCPUs can't both be the last but one.
     let vcpus = cx.domain().vcpus.write();
-    let others = vcpus.iter().filter(|other| !Arc::ptr_eq(other, vcpu) && !is_down(other)).count();
+    let others = vcpus
+        .iter()
+        .filter(|other| !Arc::ptr_eq(other, vcpu) && !is_down(other))
+        .count();
     if others == 0 {
         drop(vcpus);
         // Nobody is left to bring any of them up again.
@@ -163,8 +177,17 @@ fn single_shot<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<SetSingleshotTimer>)
 
 /// The physical CPU of a pinned vCPU of dom0: APIC id and ACPI id.
 fn physid<M: Machine>(cx: &Cx<'_, M>, vcpu: &Vcpu<M>, arg: GuestHandle<GetPhysid>) -> HcResult {
-    let cpu = vcpu.sched.pinned_to().filter(|_| cx.domain().privileged).ok_or(Errno::EINVAL)?;
+    let cpu = vcpu
+        .sched
+        .pinned_to()
+        .filter(|_| cx.domain().privileged)
+        .ok_or(Errno::EINVAL)?;
     let (apic, acpi) = cx.machine().cpu_ids(cpu);
-    arg.write(cx.machine(), &GetPhysid { phys_id: u64::from(apic) | u64::from(acpi) << 32 })?;
+    arg.write(
+        cx.machine(),
+        &GetPhysid {
+            phys_id: u64::from(apic) | u64::from(acpi) << 32,
+        },
+    )?;
     Ok(0)
 }

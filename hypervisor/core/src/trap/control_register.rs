@@ -54,7 +54,11 @@ pub(super) fn set_cr0<M: Machine>(cx: &Cx<'_, M>, value: u64) -> bool {
 /// takes it for the sign that it may use XSAVE.
 pub(super) fn cr4<M: Machine>(cx: &Cx<'_, M>) -> u64 {
     let [_, _, features, _] = cx.machine().cpuid(1, 0);
-    let xsave = if features & HAS_XSAVE != 0 { CR4_OSXSAVE } else { 0 };
+    let xsave = if features & HAS_XSAVE != 0 {
+        CR4_OSXSAVE
+    } else {
+        0
+    };
     CR4_FIXED | xsave | (cx.vcpu.arch.lock().cr4 & CR4_GUEST)
 }
 

@@ -92,7 +92,10 @@ pub fn apply<M: Machine>(
         }
         arch.gdt = gdt;
         arch.gdt_entries = u32::try_from(context.gdt_ents).unwrap_or(0);
-        arch.ldt = (context.ldt_base, u32::try_from(context.ldt_ents).unwrap_or(0));
+        arch.ldt = (
+            context.ldt_base,
+            u32::try_from(context.ldt_ents).unwrap_or(0),
+        );
         // The virtual privilege level travels in the flags, where the processor's own is always 0.
         arch.iopl = u8::try_from(context.user_regs.rflags >> 12 & 3).unwrap_or(0);
         // The virtual I/O privilege level comes in the flags; the real one is always 0.
@@ -106,10 +109,17 @@ pub fn apply<M: Machine>(
         arch.user_root = user_root;
         old
     };
-    old_roots.into_iter().flatten().for_each(|mfn| drop_one(cpu, mfn));
-    vcpu.kernel_mode.store(context.flags & VGCF_IN_KERNEL != 0, Ordering::Release);
+    old_roots
+        .into_iter()
+        .flatten()
+        .for_each(|mfn| drop_one(cpu, mfn));
+    vcpu.kernel_mode
+        .store(context.flags & VGCF_IN_KERNEL != 0, Ordering::Release);
     vcpu.initialised.store(true, Ordering::Release);
-    domain.vm_assist.fetch_or(context.vm_assist & crate::hypercall::VM_ASSIST_ALLOWED, Ordering::AcqRel);
+    domain.vm_assist.fetch_or(
+        context.vm_assist & crate::hypercall::VM_ASSIST_ALLOWED,
+        Ordering::AcqRel,
+    );
     Ok(())
 }
 
@@ -133,7 +143,11 @@ fn drop_one<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) {
 }
 
 const fn canonical(addr: u64) -> u64 {
-    if crate::mm::walk::is_canonical(addr) { addr } else { 0 }
+    if crate::mm::walk::is_canonical(addr) {
+        addr
+    } else {
+        0
+    }
 }
 
 /// Registers that can be loaded without harm: ring 3 selectors, flags that a guest may have.
@@ -160,8 +174,11 @@ pub fn read<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> alloc::boxed::Box<VcpuGu
     context.user_regs.gs = arch.segments.gs;
     context.fs_base = arch.segments.fs_base;
     let (live, shadow) = (arch.segments.gs_base, arch.segments.gs_shadow);
-    (context.gs_base_kernel, context.gs_base_user) =
-        if kernel { (live, shadow) } else { (shadow, live) };
+    (context.gs_base_kernel, context.gs_base_user) = if kernel {
+        (live, shadow)
+    } else {
+        (shadow, live)
+    };
     context.fpu_ctxt = machine.fpu_legacy(&arch.fpu);
     context.flags = VGCF_I387_VALID | if kernel { VGCF_IN_KERNEL } else { 0 };
     if vcpu.paused.load(Ordering::Acquire) & crate::vcpu::Paused::DOWN.bits() == 0 {

@@ -24,7 +24,8 @@ pub(super) fn exchange<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Exchange>) -
     let mut request = arg.read(cx.machine())?;
     let (give, want) = (request.in_, request.out);
     let highest = give.extent_order.max(want.extent_order);
-    let pages = |extents: u64, order: u32| extents.checked_shl(order).filter(|n| n >> order == extents);
+    let pages =
+        |extents: u64, order: u32| extents.checked_shl(order).filter(|n| n >> order == extents);
     if give.extent_order > 18
         || want.extent_order > max_order(cx)
         || pages(give.nr_extents, give.extent_order) != pages(want.nr_extents, want.extent_order)
@@ -91,7 +92,13 @@ fn one_chunk<M: Machine>(
     let extents = 1u64 << (highest - want.extent_order);
     let mut new = Vec::new();
     for _ in 0..extents {
-        match alloc_frames(cx.cpu, domain, order, address_bits(want.mem_flags), Purpose::Ram) {
+        match alloc_frames(
+            cx.cpu,
+            domain,
+            order,
+            address_bits(want.mem_flags),
+            Purpose::Ram,
+        ) {
             Some(first) => new.push(first),
             None => break,
         }

@@ -41,7 +41,9 @@ pub(super) fn machphys_list<M: Machine>(
     let mut last = None;
     for piece in 0..pieces.min(u64::from(request.max_extents)) {
         // A hole in the table is shown as the piece before it: reading it does no harm.
-        let Some(mfn) = cx.machine().m2p_frame(piece).or(last) else { break };
+        let Some(mfn) = cx.machine().m2p_frame(piece).or(last) else {
+            break;
+        };
         last = Some(mfn);
         extents.write_at(cx.machine(), piece, &mfn.0)?;
         written += 1;

@@ -28,7 +28,11 @@ pub(super) fn address_bits(flags: u32) -> u32 {
 
 /// The largest extent that the caller may ask for.
 pub(super) fn max_order<M: Machine>(cx: &Cx<'_, M>) -> u32 {
-    if cx.domain().privileged { CONTROL_ORDER } else { GUEST_ORDER }
+    if cx.domain().privileged {
+        CONTROL_ORDER
+    } else {
+        GUEST_ORDER
+    }
 }
 
 /// The three operations. Returns how many extents were done; `start` of them were done before
@@ -98,7 +102,9 @@ fn populate<M: Machine>(
     extents: GuestHandle<u64>,
     at: u64,
 ) -> bool {
-    let Ok(pfn) = extents.read_at(cx.machine(), at) else { return false };
+    let Ok(pfn) = extents.read_at(cx.machine(), at) else {
+        return false;
+    };
     let bits = address_bits(request.mem_flags);
     let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), bits, Purpose::Ram) else {
         return false;
@@ -116,7 +122,9 @@ fn give_back<M: Machine>(
     extents: GuestHandle<u64>,
     at: u64,
 ) -> bool {
-    let Ok(first) = extents.read_at(cx.machine(), at) else { return false };
+    let Ok(first) = extents.read_at(cx.machine(), at) else {
+        return false;
+    };
     (0..1u64 << order_of(request)).all(|n| surrender(cx, domain, Mfn(first.wrapping_add(n))))
 }
 
@@ -149,11 +157,17 @@ pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -
     if request.extent_order != 0 || request.mem_flags != 0 || !DomId(request.domid).is_ordinary() {
         return Err(Errno::EINVAL.into());
     }
-    let domain = cx.hv.domains.get(DomId(request.domid)).ok_or(Errno::EINVAL)?;
+    let domain = cx
+        .hv
+        .domains
+        .get(DomId(request.domid))
+        .ok_or(Errno::EINVAL)?;
     if request.nr_extents > domain.memory.max.load(Ordering::Acquire) {
         return Err(Errno::EINVAL.into());
     }
-    let missing = request.nr_extents.saturating_sub(domain.memory.total_frames());
+    let missing = request
+        .nr_extents
+        .saturating_sub(domain.memory.total_frames());
     if missing > cx.hv.heap.free_frames() {
         return Err(Errno::ENOMEM.into());
     }

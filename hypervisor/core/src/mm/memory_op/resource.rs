@@ -48,7 +48,10 @@ pub(super) fn acquire<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<AcquireResour
             .checked_add(n)
             .and_then(|index| u32::try_from(index).ok())
             .ok_or(Errno::EINVAL)?;
-        let mfn = domain.grants.frame_or_grow(cx.cpu, &domain, index).ok_or(Errno::EINVAL)?;
+        let mfn = domain
+            .grants
+            .frame_or_grow(cx.cpu, &domain, index)
+            .ok_or(Errno::EINVAL)?;
         list.write_at(cx.machine(), n, &mfn.0)?;
     }
     Ok(0)

@@ -159,11 +159,20 @@ pub(super) fn decode(bytes: &[u8], regs: &impl Registers) -> Option<Instruction>
         (false, 0x80 | 0x81 | 0x83) => {
             let field = code.memory_operand()?;
             let length = if opcode == 0x81 { size } else { 1 };
-            (size, arithmetic(field, truncate(code.immediate(length)?, size))?)
+            (
+                size,
+                arithmetic(field, truncate(code.immediate(length)?, size))?,
+            )
         }
         (false, 0x86 | 0x87) => {
             let field = code.memory_operand()?;
-            (size, Action::Exchange { reg: reg_of(field), value: value_of(field, size) })
+            (
+                size,
+                Action::Exchange {
+                    reg: reg_of(field),
+                    value: value_of(field, size),
+                },
+            )
         }
         (false, 0x88 | 0x89) => {
             let field = code.memory_operand()?;
@@ -181,7 +190,13 @@ pub(super) fn decode(bytes: &[u8], regs: &impl Registers) -> Option<Instruction>
         }
         (true, 0xc0 | 0xc1) => {
             let field = code.memory_operand()?;
-            (size, Action::ExchangeAdd { reg: reg_of(field), value: value_of(field, size) })
+            (
+                size,
+                Action::ExchangeAdd {
+                    reg: reg_of(field),
+                    value: value_of(field, size),
+                },
+            )
         }
         (true, 0xba) => {
             let field = code.memory_operand()?;
@@ -199,7 +214,12 @@ pub(super) fn decode(bytes: &[u8], regs: &impl Registers) -> Option<Instruction>
         }
         _ => return None,
     };
-    Some(Instruction { length: u8::try_from(code.at).ok()?, size, action, high_bytes })
+    Some(Instruction {
+        length: u8::try_from(code.at).ok()?,
+        size,
+        action,
+        high_bytes,
+    })
 }
 
 fn arithmetic(operation: u8, value: u64) -> Option<Action> {
@@ -244,7 +264,10 @@ mod tests {
         assert_eq!(one(&[0x48, 0x89, 0x07]), Some((3, 8, Action::Store(0))));
         // xchg %rbx,(%rdi)
         let value = 0x3333_3333_3333_3333;
-        assert_eq!(one(&[0x48, 0x87, 0x1f]), Some((3, 8, Action::Exchange { reg: 3, value })));
+        assert_eq!(
+            one(&[0x48, 0x87, 0x1f]),
+            Some((3, 8, Action::Exchange { reg: 3, value }))
+        );
         // lock cmpxchg %rdx,0x8(%rsi)
         let value = 0x2222_2222_2222_2222;
         assert_eq!(
@@ -252,7 +275,10 @@ mod tests {
             Some((6, 8, Action::CompareExchange(value)))
         );
         // lock andb $0xfd,(%rdi)
-        assert_eq!(one(&[0xf0, 0x80, 0x27, 0xfd]), Some((4, 1, Action::And(0xfd))));
+        assert_eq!(
+            one(&[0xf0, 0x80, 0x27, 0xfd]),
+            Some((4, 1, Action::And(0xfd)))
+        );
         // lock btr $5,(%rdi) with REX.W
         assert_eq!(
             one(&[0xf0, 0x48, 0x0f, 0xba, 0x37, 0x05]),

@@ -94,8 +94,12 @@ pub fn write_fault<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, addr: u64
     if assists & (1 << VMASST_TYPE_WRITABLE_PAGETABLES) == 0 && !cx.domain().privileged {
         return false;
     }
-    let Some(root) = cx.vcpu.arch.lock().kernel_root else { return false };
-    let Some((mapping, _)) = walk::translate(cx.machine(), root, addr) else { return false };
+    let Some(root) = cx.vcpu.arch.lock().kernel_root else {
+        return false;
+    };
+    let Some((mapping, _)) = walk::translate(cx.machine(), root, addr) else {
+        return false;
+    };
     let table = pte::frame(mapping);
     let domain = cx.domain();
     if mapping & pte::RW != 0 || !get_page(cx.machine(), table, domain.id) {
@@ -135,8 +139,14 @@ pub(crate) struct Stored {
 pub(crate) fn stored<M: Machine>(cx: &Cx<'_, M>, regs: &CpuUserRegs) -> Option<Stored> {
     let (bytes, length) = fetch(cx, regs.rip);
     let found = decode(bytes.get(..length)?, regs)?;
-    let Action::Store(value) = found.action else { return None };
-    Some(Stored { length: found.length, size: found.size, value })
+    let Action::Store(value) = found.action else {
+        return None;
+    };
+    Some(Stored {
+        length: found.length,
+        size: found.size,
+        value,
+    })
 }
 
 fn fetch<M: Machine>(cx: &Cx<'_, M>, rip: u64) -> ([u8; 15], usize) {
@@ -146,7 +156,10 @@ fn fetch<M: Machine>(cx: &Cx<'_, M>, rip: u64) -> ([u8; 15], usize) {
         return (bytes, 15);
     }
     let length = to_page_end.min(15);
-    match bytes.get_mut(..length).map(|part| cx.machine().copy_from_guest(rip, part)) {
+    match bytes
+        .get_mut(..length)
+        .map(|part| cx.machine().copy_from_guest(rip, part))
+    {
         Some(Ok(())) => (bytes, length),
         _ => (bytes, 0),
     }
@@ -249,7 +262,7 @@ fn result_flags(value: u64, size: u8) -> u64 {
     if value & sign_bit(size) != 0 {
         flags |= SF;
     }
-    if (value & 0xff).count_ones() % 2 == 0 {
+    if (value & 0xff).count_ones().is_multiple_of(2) {
         flags |= PF;
     }
     flags
