@@ -6,7 +6,7 @@
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use oxen_abi::arch_x86::{FLAT_KERNEL_CS, TI_IF, TrapInfo};
+use oxen_abi::arch_x86::{FLAT_KERNEL_CS, FLAT_KERNEL_SS, TI_IF, TrapInfo};
 use oxen_abi::hypercall::{HYPERVISOR_IRET, HYPERVISOR_SET_TRAP_TABLE};
 use oxen_abi::sched::SHUTDOWN_CRASH;
 
@@ -296,5 +296,6 @@ extern "C" fn handle(frame: &mut Frame) {
     if stack != 0 {
         frame.rsp = stack;
         frame.cs = KERNEL_CS;
+        frame.ss = u64::from(FLAT_KERNEL_SS);
     }
 }
