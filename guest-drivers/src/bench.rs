@@ -125,7 +125,7 @@ fn mappings(empty: u64) -> Result<()> {
     }
     let mut changed = same;
     for slot in &mut changed {
-        slot.val = slot.val & !(RW ^ RO);
+        slot.val &= !(RW ^ RO);
     }
     let submit = |list: &mut [MmuUpdate; 128]| {
         let _ = hypercall::call(

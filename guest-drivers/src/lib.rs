@@ -5,7 +5,7 @@
 //! `mode=pair` (dom0) what takes two domains, with copies of itself that it builds, `mode=fuzz`
 //! (dom0) has such copies send random hypercalls, `mode=bench` measures them.
 //!
-//! [`sys`] is the lowest module and the only one with unsafe code. It is there on bare metal
+//! `sys` is the lowest module and the only one with unsafe code. It is there on bare metal
 //! only; the parts above it that are plain logic build and are tested on the host as well.
 
 #![no_std]
@@ -20,7 +20,7 @@ mod conformance;
 pub mod console;
 pub mod domain;
 pub mod event;
-mod fuzz;
+pub mod fuzz;
 #[cfg(target_os = "none")]
 mod kernel;
 #[cfg(target_os = "none")]

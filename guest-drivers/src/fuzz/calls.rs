@@ -4,19 +4,19 @@ use crate::rng::Rng;
 
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub struct Call {
     /// Hypercall number.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Arguments.
-    pub(crate) args: [u64; 6],
+    pub args: [u64; 6],
 }
 
 /// What arguments are made of.
-pub(crate) struct Material {
+pub struct Material {
     /// Addresses of the buffers that calls may point to.
-    pub(crate) buffers: [u64; 4],
+    pub buffers: [u64; 4],
     /// Machine frames of the domain's own that calls may name.
-    pub(crate) frames: [u64; 4],
+    pub frames: [u64; 4],
 }
 
 /// Addresses that are wrong in one way or another.
@@ -60,7 +60,8 @@ impl Material {
     }
 
     /// A value for an argument or for a word in memory.
-    pub(crate) fn value(&self, rng: &mut Rng) -> u64 {
+    #[must_use]
+    pub fn value(&self, rng: &mut Rng) -> u64 {
         match rng.below(16) {
             0..=4 => rng.below(40),
             5..=7 => self.address(rng),
@@ -77,7 +78,8 @@ impl Material {
     }
 
     /// The next call.
-    pub(crate) fn call(&self, rng: &mut Rng) -> Call {
+    #[must_use]
+    pub fn call(&self, rng: &mut Rng) -> Call {
         let number = match rng.below(20) {
             0 => self.value(rng),
             1 => 48 + rng.below(80),
@@ -106,7 +108,7 @@ impl Material {
 /// Whether the call would do what it is for and end or stop the caller: such calls say nothing of
 /// the hypervisor, and the run should go on.
 #[must_use]
-pub(crate) fn ends_the_caller(call: &Call) -> bool {
+pub fn ends_the_caller(call: &Call) -> bool {
     let command = call.args[0] & 0xffff_ffff;
     match call.number & 0xffff_ffff {
         // sched_op, both forms: block, shutdown, poll without an end, watchdog.
@@ -124,7 +126,7 @@ pub(crate) fn ends_the_caller(call: &Call) -> bool {
 
 /// Numbers for the entries of a multicall, where the commands cannot be seen beforehand: none of
 /// those that [`ends_the_caller`] looks at.
-pub(crate) fn multicall_number(rng: &mut Rng) -> u64 {
+pub fn multicall_number(rng: &mut Rng) -> u64 {
     loop {
         let number = rng.below(60);
         if !matches!(number, 0 | 3 | 4 | 6 | 23 | 24 | 29 | 30) {
@@ -163,6 +165,18 @@ mod tests {
         let (mut a, mut b) = (Rng::new(5), Rng::new(5));
         for _ in 0..1000 {
             assert_eq!(material.call(&mut a), material.call(&mut b));
+        }
+    }
+
+    #[test]
+    fn multicalls_leave_the_ground_alone() {
+        let mut rng = Rng::new(3);
+        for _ in 0..1000 {
+            let number = multicall_number(&mut rng);
+            for command in 0..4 {
+                let args = [command, 0, 0, 0, 0, 0];
+                assert!(!ends_the_caller(&Call { number, args }));
+            }
         }
     }
 

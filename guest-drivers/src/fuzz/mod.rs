@@ -2,7 +2,7 @@
 
 #[cfg(target_os = "none")]
 mod bare;
-mod calls;
+pub mod calls;
 
 #[cfg(target_os = "none")]
 pub(crate) use bare::{run, send};
