@@ -87,12 +87,17 @@ fn load<M: Machine>(
 ) -> Result<Loaded, Why> {
     let image = Image::new(kernel.bytes).map_err(LoadError::Image)?;
     let mut room = image.room().saturating_add(BESIDE);
+    // A decoder jumps about in all that it has written. An emulator's TLB, which grows when it
+    // is flushed and not otherwise, would stay too small for that and cost a third of the time.
+    let mut pause = || hv.machine.flush_tlb_local();
     loop {
         let (first, order) = take_block(hv, room)?;
         let frames = 1u64 << order;
         let mut outcome = Err(LoadError::Room(room));
         hv.machine
-            .with_unowned_frames(first, frames, &mut |memory| outcome = image.load(memory));
+            .with_unowned_frames(first, frames, &mut |memory| {
+                outcome = image.load(memory, &mut pause)
+            });
         let next = match outcome {
             Ok(kernel) => match plan(hv, &kernel, module, available) {
                 Ok(plan) if plan.mapped <= frames => {

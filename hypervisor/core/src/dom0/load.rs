@@ -76,12 +76,16 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Loads it: place 0 is the start of `memory`. What no segment covers is zero afterwards,
+    /// Loads it, with a `pause` now and then: place 0 is the start of `memory`. What no segment covers is zero afterwards,
     /// up to the kernel's end; behind it `memory` holds anything.
-    pub(crate) fn load(&self, memory: &mut [u8]) -> Result<Kernel, LoadError> {
+    pub(crate) fn load(
+        &self,
+        memory: &mut [u8],
+        pause: &mut dyn FnMut(),
+    ) -> Result<Kernel, LoadError> {
         match self {
             Self::Elf(file) => load_elf(file, memory),
-            Self::Compressed(image) => load_compressed(image, memory),
+            Self::Compressed(image) => load_compressed(image, memory, pause),
         }
     }
 }
@@ -106,12 +110,17 @@ fn load_elf(file: &[u8], memory: &mut [u8]) -> Result<Kernel, LoadError> {
     Ok(kernel)
 }
 
-fn load_compressed(image: &BzImage<'_>, memory: &mut [u8]) -> Result<Kernel, LoadError> {
+fn load_compressed(
+    image: &BzImage<'_>,
+    memory: &mut [u8],
+    pause: &mut dyn FnMut(),
+) -> Result<Kernel, LoadError> {
     let room = image.size.saturating_add(DECODE_AT);
     let area = memory
         .get_mut(DECODE_AT..room)
         .ok_or(LoadError::Room(room))?;
-    let found = payload::decode(image.format, image.payload, area).map_err(LoadError::Payload)?;
+    let found =
+        payload::decode(image.format, image.payload, area, pause).map_err(LoadError::Payload)?;
     if found != image.size {
         return Err(LoadError::Length {
             wanted: image.size,
@@ -201,11 +210,17 @@ mod tests {
             .collect();
         let file = kernel(&code, &NOTES);
         let mut memory = vec![0xaa; 32 << 20];
-        let loaded = Image::new(&file).unwrap().load(&mut memory).unwrap();
+        let loaded = Image::new(&file)
+            .unwrap()
+            .load(&mut memory, &mut || {})
+            .unwrap();
         check(&memory, &loaded, &code);
         let zipped = image(&gzip(&file));
         let mut memory = vec![0xaa; 32 << 20];
-        let unzipped = Image::new(&zipped).unwrap().load(&mut memory).unwrap();
+        let unzipped = Image::new(&zipped)
+            .unwrap()
+            .load(&mut memory, &mut || {})
+            .unwrap();
         assert_eq!(loaded, unzipped);
         check(&memory, &unzipped, &code);
     }
@@ -223,6 +238,11 @@ mod tests {
         zipped[30] ^= 0x55;
         let mut memory = vec![0; 32 << 20];
         let bad = image(&zipped);
-        assert!(Image::new(&bad).unwrap().load(&mut memory).is_err());
+        assert!(
+            Image::new(&bad)
+                .unwrap()
+                .load(&mut memory, &mut || {})
+                .is_err()
+        );
     }
 }

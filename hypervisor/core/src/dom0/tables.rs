@@ -160,7 +160,7 @@ mod tests {
         #[test]
         fn maps_each_page_once(first in 0u64..1 << 21, pages in 1u64..3000, top: bool) {
             let base = if top { 0xffff_ffff_8000_0000 } else { 0x7f_ff00_0000 };
-            let start = base + (first % (1 << 17) << PAGE_SHIFT);
+            let start = base + ((first % (1 << 17)) << PAGE_SHIFT);
             let region = Region::new(start, start + (pages << PAGE_SHIFT), 50, 5000);
             prop_assert_eq!(region.each().count() as u64, region.tables());
             for page in [0, pages / 2, pages - 1] {

@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Damaged;
+use super::copy::repeat;
 use super::range::{HALF, Prob, RangeDecoder};
 
 const POSITION_STATES: usize = 16;
@@ -319,47 +320,6 @@ fn distance(
         let middle = input.direct(bits - 4) << 4;
         high.wrapping_add(middle)
             .wrapping_add(input.reverse_tree(align, 0, 4))
-    }
-}
-
-/// For distances below a word's size: the smallest multiple that is not.
-const STRIDES: [usize; WORD] = [WORD, 8, 8, 9, 8, 10, 12, 14];
-const WORD: usize = 8;
-
-/// Copies `length` bytes within `out` from `from` to `to`, which lies behind it; what is written
-/// is read again where the two overlap. Both ends are within `out`.
-///
-/// Words are copied where possible, also past the end of the match: what is there is written
-/// later anyway.
-#[inline(always)]
-fn repeat(out: &mut [u8], from: usize, to: usize, length: usize) {
-    let back = to - from;
-    let end = to + length;
-    let stride = STRIDES.get(back).copied().unwrap_or(back);
-    let words = end + WORD <= out.len();
-    // Bytes, until a word at a whole number of distances before is there.
-    let bytes_end = if words { end.min(from + stride) } else { end };
-    let mut at = to;
-    while at < bytes_end {
-        out[at] = out[at - back];
-        at += 1;
-    }
-    while at < end {
-        let Some(word) = out
-            .get(at - stride..)
-            .and_then(|rest| rest.first_chunk::<WORD>())
-        else {
-            return;
-        };
-        let word = *word;
-        let Some(place) = out
-            .get_mut(at..)
-            .and_then(|rest| rest.first_chunk_mut::<WORD>())
-        else {
-            return;
-        };
-        *place = word;
-        at += WORD;
     }
 }
 

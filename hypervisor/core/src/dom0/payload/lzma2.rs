@@ -4,8 +4,12 @@ use super::Damaged;
 use super::lzma::{Ended, Lzma, Properties};
 use super::range::RangeDecoder;
 
-/// Decodes chunks from `input` to `out`; returns how many bytes of each were used.
-pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<(usize, usize), Damaged> {
+/// Decodes chunks from `input` to `out`, with a pause after each; returns how many bytes of each were used.
+pub(super) fn decode(
+    input: &[u8],
+    out: &mut [u8],
+    pause: &mut dyn FnMut(),
+) -> Result<(usize, usize), Damaged> {
     let mut rest = input;
     let mut at = 0;
     let mut start = 0;
@@ -59,5 +63,6 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<(usize, usize), Dam
             return Err(Damaged);
         }
         rest = after;
+        pause();
     }
 }

@@ -5,6 +5,7 @@
 
 mod bcj;
 mod bzimage;
+mod copy;
 mod gzip;
 mod lz4;
 mod lzma;
@@ -13,6 +14,7 @@ mod range;
 #[cfg(test)]
 mod tests;
 mod xz;
+mod zstd;
 
 use core::fmt;
 
@@ -41,17 +43,19 @@ impl fmt::Display for PayloadError {
             Self::Unsupported(format) => write!(
                 f,
                 "its payload is compressed with {format}, which is not supported; use gzip, xz, \
-                 lz4 or lzma"
+                 zstd, lz4 or lzma"
             ),
         }
     }
 }
 
-/// Decodes a payload to the start of `out`; returns how many bytes.
+/// Decodes a payload to the start of `out`; returns how many bytes. `pause` is called now and then
+/// between pieces.
 pub(crate) fn decode(
     format: Format,
     payload: &[u8],
     out: &mut [u8],
+    pause: &mut dyn FnMut(),
 ) -> Result<usize, PayloadError> {
     let decoded = match format {
         Format::Elf => out.get_mut(..payload.len()).ok_or(Damaged).map(|out| {
@@ -59,12 +63,11 @@ pub(crate) fn decode(
             payload.len()
         }),
         Format::Gzip => gzip::decode(payload, out),
-        Format::Xz => xz::decode(payload, out),
+        Format::Xz => xz::decode(payload, out, pause),
         Format::Lzma => lzma::decode_alone(payload, out),
         Format::Lz4 => lz4::decode(payload, out),
-        Format::Zstd | Format::Bzip2 | Format::Lzo => {
-            return Err(PayloadError::Unsupported(format));
-        }
+        Format::Zstd => zstd::decode(payload, out, pause),
+        Format::Bzip2 | Format::Lzo => return Err(PayloadError::Unsupported(format)),
     };
     decoded.map_err(|Damaged| PayloadError::Damaged(format))
 }

@@ -13,7 +13,11 @@ const FILTER_X86: u64 = 0x04;
 const FILTER_LZMA2: u64 = 0x21;
 
 /// Decodes the blocks of the first stream; returns how many bytes.
-pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
+pub(super) fn decode(
+    input: &[u8],
+    out: &mut [u8],
+    pause: &mut dyn FnMut(),
+) -> Result<usize, Damaged> {
     let (header, mut rest) = input.split_first_chunk::<12>().ok_or(Damaged)?;
     let &[m0, m1, m2, m3, m4, m5, flags0, flags1, ..] = header;
     if [m0, m1, m2, m3, m4, m5] != MAGIC || flags0 != 0 {
@@ -40,7 +44,7 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Damaged> {
             .ok_or(Damaged)?;
         let filtered = block_filters(header)?;
         let place = out.get_mut(at..).ok_or(Damaged)?;
-        let (used, made) = lzma2::decode(data, place)?;
+        let (used, made) = lzma2::decode(data, place, pause)?;
         if filtered {
             bcj::undo_x86(place.get_mut(..made).ok_or(Damaged)?);
         }
