@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use oxen_abi::arch_x86::{FLAT_KERNEL_SS, VGCF_IN_SYSCALL};
+use oxen_abi::arch_x86::{FLAT_KERNEL_SS, FLAT_USER_CS, FLAT_USER_SS, VGCF_IN_SYSCALL};
 use oxen_abi::hypercall::{HYPERVISOR_MMUEXT_OP, HYPERVISOR_STACK_SWITCH};
 use oxen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp};
 use oxen_abi::xen::DOMID_SELF;
@@ -157,22 +157,21 @@ pub(super) fn run(s: &mut Suite<'_>) {
         faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;
         space.end()
     });
-    s.check("user/bad_selectors_fail_safe", || {
+    s.check("user/bad_selectors", || {
         // Past the end of the GDT, a data segment as code, a code segment as stack, null.
         let space = Space::new()?;
-        for (cs, ss) in [
-            (0x6fff, 0xe02b),
-            (0xe02b, 0xe02b),
-            (0xe033, 0xe033),
-            (3, 0xe02b),
-            (0xe033, 3),
+        for (cs, ss, bad) in [
+            (0x6fff, FLAT_USER_SS, 0x6ffc),
+            (FLAT_USER_SS, FLAT_USER_SS, u64::from(FLAT_USER_SS & !3)),
+            (FLAT_USER_CS, FLAT_USER_CS, u64::from(FLAT_USER_CS & !3)),
+            (3, FLAT_USER_SS, 0),
+            (FLAT_USER_CS, 3, 0),
         ] {
-            let fault = faulted(
-                probe::user_with(CODE, STACK + 4096, 0, cs, ss),
-                trap::FAILSAFE,
-            )?;
-            // The frame shows what was refused.
-            same!((fault.rip, fault.cs & 0xffff), (CODE, u64::from(cs | 3)));
+            let probe = probe::user_with(CODE, STACK + 4096, 0, cs, ss);
+            let fault = faulted(probe, probe::GP)?;
+            // The fault is the user's, and the frame shows what was refused.
+            same!((fault.rip, fault.cs & 0xffff), (CODE, u64::from(cs)));
+            same!(fault.error, bad);
         }
         // The next good frame works.
         faulted(space.run(&[0x0f, 0x05], 0), trap::SYSCALL)?;

@@ -29,7 +29,7 @@ const EXTERNAL: u32 = 1;
 const IN_IDT: u32 = 2;
 
 /// Whether the processor gives an error code with an exception.
-const fn has_error(vector: u8) -> bool {
+pub(super) const fn has_error(vector: u8) -> bool {
     matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
 }
 

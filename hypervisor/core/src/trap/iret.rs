@@ -2,16 +2,16 @@
 
 use oxen_abi::arch_x86::{CpuUserRegs, FLAT_RING3_CS32, IretContext, VGCF_IN_SYSCALL};
 
-use super::bounce::{Target, bounce};
-use super::exception::SYSRET_SELECTORS;
+use super::bounce::{Target, bounce, inject};
+use super::exception::{SYSRET_SELECTORS, has_error};
 use super::mode;
+use super::page_fault::page_fault;
 use super::state::CallbackKind;
 use crate::entry::Exception;
 use crate::error::{HcResult, Stop};
 use crate::event;
 use crate::guest::GuestHandle;
 use crate::machine::{Machine, SegmentState};
-use crate::mm::descriptor;
 use crate::percpu::Cx;
 
 const IF: u64 = 1 << 9;
@@ -60,22 +60,19 @@ const fn selector(word: u64) -> u16 {
     word as u16
 }
 
-/// The processor refused to go back to the guest with these registers.
+/// The processor refused to go back to the guest with these registers: that is the guest's own
+/// exception, raised where it wanted to go.
 pub fn return_fault<M: Machine>(
     cx: &Cx<'_, M>,
     regs: &mut CpuUserRegs,
     exception: Exception,
 ) -> Result<(), Stop> {
-    if exception.vector == PAGE_FAULT
-        && let Some(offset) = cx.machine().ldt_offset(exception.cr2)
-        && descriptor::fault_in_ldt(cx, offset)
-    {
-        // A selector of the guest's LDT, whose page is there now.
-        return Ok(());
+    if exception.vector == PAGE_FAULT {
+        // A selector of the guest's LDT, whose page may not be there yet.
+        return page_fault(cx, regs, exception.error, exception.cr2);
     }
-    let mut segments = SegmentState::default();
-    cx.machine().save_segments(&mut segments);
-    segments_refused(cx, regs, &segments)
+    let error = has_error(exception.vector).then_some(exception.error);
+    inject(cx, regs, exception.vector, error)
 }
 
 /// The processor refused some of these selectors: the guest's failsafe callback is told.

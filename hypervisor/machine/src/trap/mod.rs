@@ -9,7 +9,7 @@
 //! | #DB | #DB stack, then moved to the main stack; `core` | #DB stack; DR6 cleared and forgotten |
 //! | interrupt | main stack; `core`, then the way out | same stack: only while waiting for one |
 //! | NMI, #MC, #DF | own stack; never into `core` | the same |
-//! | fault of the guest-bound IRETQ | (counts as the hypervisor's) | registers moved to the main frame; `core` decides |
+//! | fault of the guest-bound IRETQ | (counts as the hypervisor's) | registers moved to the main frame; `core` gives it to the guest |
 //!
 //! Ways back to a guest: SYSRETQ when the frame looks exactly as SYSCALL would have left it and the return address is
 //! canonical, IRETQ otherwise. Both start from the register frame at the top of the main stack, so a context switch is
