@@ -24,7 +24,10 @@ impl<T> Copy for GuestHandle<T> {}
 impl<T> GuestHandle<T> {
     /// Takes the guest's word for it.
     pub const fn new(addr: u64) -> Self {
-        Self { addr, item: PhantomData }
+        Self {
+            addr,
+            item: PhantomData,
+        }
     }
 
     /// Whether this is the null handle, which several operations give a meaning to.

@@ -96,7 +96,10 @@ impl<M: Machine> Hypervisor<M> {
 
     /// Gives a CPU something to do on its next way out, and wakes it if it must be woken.
     pub fn raise(&self, cpu: CpuId, work: Pending, from: CpuId) {
-        let before = self.cpu(cpu).pending.fetch_or(work.bits(), Ordering::AcqRel);
+        let before = self
+            .cpu(cpu)
+            .pending
+            .fetch_or(work.bits(), Ordering::AcqRel);
         if cpu != from && before & work.bits() == 0 {
             self.machine.kick(cpu);
         }

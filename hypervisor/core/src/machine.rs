@@ -9,8 +9,8 @@
 use crate::mm::frame::Frame;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::types::{CpuId, Mfn};
-use oxen_abi::xen::VcpuTimeInfo;
 use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::xen::VcpuTimeInfo;
 
 /// A guest's address could not be read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,7 +192,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
         let mut done = 0;
         while done < len {
             let piece = (len - done).min(buffer.len());
-            let Some(bytes) = buffer.get_mut(..piece) else { return false };
+            let Some(bytes) = buffer.get_mut(..piece) else {
+                return false;
+            };
             if !self.read_frame(from, from_at + done, bytes)
                 || !self.write_frame(to, to_at + done, bytes)
             {
@@ -216,8 +218,14 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn install_pte(&self, table: Mfn, index: usize, level: u8, value: u64) -> bool;
     /// Compare-and-exchange of an entry under the same rules: `Ok` when it was `old`, else the
     /// value found.
-    fn cmpxchg_pte(&self, table: Mfn, index: usize, level: u8, old: u64, new: u64)
-    -> Result<(), u64>;
+    fn cmpxchg_pte(
+        &self,
+        table: Mfn,
+        index: usize,
+        level: u8,
+        old: u64,
+        new: u64,
+    ) -> Result<(), u64>;
     /// Fills slots 256-271 of an L4 with the hypervisor's own entries.
     fn fill_hypervisor_slots(&self, l4: Mfn);
     /// Loads CR3 on this CPU; `None` is the hypervisor's own page table. Flushes the TLB.
@@ -390,6 +398,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// Copies the guest's registers out to what runs on return, and the machine's dump in a
     /// panic: the register frame of this CPU.
     fn describe(&self, regs: &CpuUserRegs, out: &mut dyn core::fmt::Write) {
-        let _ = writeln!(out, "rip {:#x} rsp {:#x} rflags {:#x}", regs.rip, regs.rsp, regs.rflags);
+        let _ = writeln!(
+            out,
+            "rip {:#x} rsp {:#x} rflags {:#x}",
+            regs.rip, regs.rsp, regs.rflags
+        );
     }
 }

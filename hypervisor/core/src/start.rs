@@ -28,12 +28,14 @@ pub fn hypervisor<M: Machine>(
         heap.add(&machine, first, end);
     }
     host.command_line = command_line.into();
-    let hv: &'static Hypervisor<M> =
-        Box::leak(Box::new(Hypervisor::new(machine, options, host, heap, cpu_count)));
+    let hv: &'static Hypervisor<M> = Box::leak(Box::new(Hypervisor::new(
+        machine, options, host, heap, cpu_count,
+    )));
     for warning in warnings {
         crate::log_warning!(hv, "{warning}");
     }
-    hv.idle_domain.call_once(|| Arc::new(Domain::new(DomId::IDLE, false, &Limits::default())));
+    hv.idle_domain
+        .call_once(|| Arc::new(Domain::new(DomId::IDLE, false, &Limits::default())));
     hv
 }
 

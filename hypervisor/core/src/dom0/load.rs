@@ -81,7 +81,7 @@ impl<'a> Image<'a> {
     pub(crate) fn load(
         &self,
         memory: &mut [u8],
-        pause: &mut dyn FnMut(),
+        pause: &mut dyn FnMut(usize),
     ) -> Result<Kernel, LoadError> {
         match self {
             Self::Elf(file) => load_elf(file, memory),
@@ -113,7 +113,7 @@ fn load_elf(file: &[u8], memory: &mut [u8]) -> Result<Kernel, LoadError> {
 fn load_compressed(
     image: &BzImage<'_>,
     memory: &mut [u8],
-    pause: &mut dyn FnMut(),
+    pause: &mut dyn FnMut(usize),
 ) -> Result<Kernel, LoadError> {
     let room = image.size.saturating_add(DECODE_AT);
     let area = memory
@@ -212,14 +212,14 @@ mod tests {
         let mut memory = vec![0xaa; 32 << 20];
         let loaded = Image::new(&file)
             .unwrap()
-            .load(&mut memory, &mut || {})
+            .load(&mut memory, &mut |_| {})
             .unwrap();
         check(&memory, &loaded, &code);
         let zipped = image(&gzip(&file));
         let mut memory = vec![0xaa; 32 << 20];
         let unzipped = Image::new(&zipped)
             .unwrap()
-            .load(&mut memory, &mut || {})
+            .load(&mut memory, &mut |_| {})
             .unwrap();
         assert_eq!(loaded, unzipped);
         check(&memory, &unzipped, &code);
@@ -241,7 +241,7 @@ mod tests {
         assert!(
             Image::new(&bad)
                 .unwrap()
-                .load(&mut memory, &mut || {})
+                .load(&mut memory, &mut |_| {})
                 .is_err()
         );
     }

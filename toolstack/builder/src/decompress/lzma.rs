@@ -1,6 +1,8 @@
 //! The old .lzma format: properties, dictionary size, unpacked size, then one LZMA stream.
 
-use lzma_rust2::{LzmaReader, Read};
+use std::io::Read;
+
+use lzma_rust2::LzmaReader;
 
 use super::fill;
 

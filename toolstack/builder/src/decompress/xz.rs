@@ -3,8 +3,10 @@
 //!
 //! Format: "The .xz File Format", version 1.2.0 (tukaani.org).
 
+use std::io::Read;
+
+use lzma_rust2::Lzma2Reader;
 use lzma_rust2::filter::bcj::BcjReader;
-use lzma_rust2::{Lzma2Reader, Read};
 
 use super::lzma::clamp;
 

@@ -4,11 +4,12 @@ use super::Damaged;
 use super::lzma::{Ended, Lzma, Properties};
 use super::range::RangeDecoder;
 
-/// Decodes chunks from `input` to `out`, with a pause after each; returns how many bytes of each were used.
+/// Decodes chunks from `input` to `out`, with a `pause` after each, which is told how many bytes
+/// there are by then; returns how many bytes of each were used.
 pub(super) fn decode(
     input: &[u8],
     out: &mut [u8],
-    pause: &mut dyn FnMut(),
+    pause: &mut dyn FnMut(usize),
 ) -> Result<(usize, usize), Damaged> {
     let mut rest = input;
     let mut at = 0;
@@ -63,6 +64,6 @@ pub(super) fn decode(
             return Err(Damaged);
         }
         rest = after;
-        pause();
+        pause(at);
     }
 }

@@ -50,12 +50,12 @@ impl fmt::Display for PayloadError {
 }
 
 /// Decodes a payload to the start of `out`; returns how many bytes. `pause` is called now and then
-/// between pieces.
+/// between pieces, with how many there are by then.
 pub(crate) fn decode(
     format: Format,
     payload: &[u8],
     out: &mut [u8],
-    pause: &mut dyn FnMut(),
+    pause: &mut dyn FnMut(usize),
 ) -> Result<usize, PayloadError> {
     let decoded = match format {
         Format::Elf => out.get_mut(..payload.len()).ok_or(Damaged).map(|out| {

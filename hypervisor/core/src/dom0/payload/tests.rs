@@ -73,7 +73,7 @@ fn check(format: Format, packed: &[u8], data: &[u8]) {
     assert_eq!(Format::detect(packed), Some(format));
     let mut out = vec![0xa5; data.len() + 3];
     assert_eq!(
-        decode(format, packed, &mut out, &mut || {}),
+        decode(format, packed, &mut out, &mut |_| {}),
         Ok(data.len()),
         "{format}"
     );
@@ -82,7 +82,7 @@ fn check(format: Format, packed: &[u8], data: &[u8]) {
     let has_end = format != Format::Lzma || packed.get(5..13).is_none_or(|size| size != [0xff; 8]);
     if !data.is_empty() && has_end {
         let mut small = vec![0; data.len() - 1];
-        let error = decode(format, packed, &mut small, &mut || {});
+        let error = decode(format, packed, &mut small, &mut |_| {});
         assert_eq!(error, Err(PayloadError::Damaged(format)));
     }
 }
@@ -141,16 +141,16 @@ fn zstandards_own_encoder() {
             let mut bad = packed.to_vec();
             bad[at] ^= change;
             let mut out = vec![0; 6000];
-            let _ = decode(Format::Zstd, &bad, &mut out, &mut || {});
+            let _ = decode(Format::Zstd, &bad, &mut out, &mut |_| {});
         }
         let mut out = vec![0; 6000];
-        assert!(decode(Format::Zstd, &packed[..at], &mut out, &mut || {}).is_err());
+        assert!(decode(Format::Zstd, &packed[..at], &mut out, &mut |_| {}).is_err());
     }
 }
 
 #[test]
 fn formats_without_a_decoder_are_named() {
-    let error = decode(Format::Bzip2, b"BZh", &mut [], &mut || {}).unwrap_err();
+    let error = decode(Format::Bzip2, b"BZh", &mut [], &mut |_| {}).unwrap_err();
     assert_eq!(error, PayloadError::Unsupported(Format::Bzip2));
 }
 
@@ -174,7 +174,7 @@ proptest! {
             packed[place] ^= with;
             packed.truncate(packed.len() - cut % 4);
             let mut out = vec![0; data.len() + 100];
-            let _ = decode(format, &packed, &mut out, &mut || {});
+            let _ = decode(format, &packed, &mut out, &mut |_| {});
         }
     }
 }

@@ -16,7 +16,7 @@ const FILTER_LZMA2: u64 = 0x21;
 pub(super) fn decode(
     input: &[u8],
     out: &mut [u8],
-    pause: &mut dyn FnMut(),
+    pause: &mut dyn FnMut(usize),
 ) -> Result<usize, Damaged> {
     let (header, mut rest) = input.split_first_chunk::<12>().ok_or(Damaged)?;
     let &[m0, m1, m2, m3, m4, m5, flags0, flags1, ..] = header;

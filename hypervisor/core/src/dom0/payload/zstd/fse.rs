@@ -138,7 +138,7 @@ impl Table {
     /// The first state, from the stream.
     pub(super) fn start(&self, bits: &mut Backward<'_>) -> State {
         State {
-            at: bits.read(self.log) as usize,
+            at: index(bits.read(self.log)),
         }
     }
 }
@@ -165,6 +165,12 @@ impl State {
     #[inline(always)]
     pub(super) fn advance(&mut self, table: &Table, bits: &mut Backward<'_>) {
         let cell = self.cell(table);
-        self.at = usize::from(cell.base) + bits.read(u32::from(cell.bits)) as usize;
+        self.at = usize::from(cell.base) + index(bits.read(u32::from(cell.bits)));
     }
+}
+
+/// A number of a few bits as an index.
+#[inline(always)]
+fn index(bits: u64) -> usize {
+    usize::try_from(bits).unwrap_or(usize::MAX)
 }

@@ -71,7 +71,7 @@ impl Table {
     pub(super) fn decode(&self, stream: &[u8], out: &mut [u8]) -> Result<(), Damaged> {
         let mut bits = Backward::new(stream)?;
         for place in out {
-            let next = bits.peek(self.bits) as usize;
+            let next = usize::try_from(bits.peek(self.bits)).unwrap_or(usize::MAX);
             let (symbol, length) = *self.cells.get(next).ok_or(Damaged)?;
             bits.skip(u32::from(length));
             *place = symbol;

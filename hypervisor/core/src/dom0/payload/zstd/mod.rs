@@ -19,7 +19,7 @@ const MAX_BLOCK: usize = 128 << 10;
 pub(super) fn decode(
     input: &[u8],
     out: &mut [u8],
-    pause: &mut dyn FnMut(),
+    pause: &mut dyn FnMut(usize),
 ) -> Result<usize, Damaged> {
     let mut rest = skip_header(input.strip_prefix(&MAGIC).ok_or(Damaged)?)?;
     let mut literals = Literals::new();
@@ -55,7 +55,7 @@ pub(super) fn decode(
         if header & 1 != 0 {
             return Ok(at);
         }
-        pause();
+        pause(at);
     }
 }
 

@@ -219,7 +219,7 @@ impl Sequences {
 fn count(data: &[u8]) -> Result<(usize, &[u8]), Damaged> {
     match *data {
         [first @ 0..128, ref rest @ ..] => Ok((usize::from(first), rest)),
-        [first @ 128..255, second, ref rest @ ..] => {
+        [first @ 128..=254, second, ref rest @ ..] => {
             Ok(((usize::from(first) - 128) << 8 | usize::from(second), rest))
         }
         [255, low, high, ref rest @ ..] => {
