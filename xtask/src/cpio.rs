@@ -70,8 +70,6 @@ impl Cpio {
     /// The finished archive.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
         self.entry("TRAILER!!!", 0, &[])?;
-        // The kernel looks for a following archive at a multiple of 4.
-        self.pad();
         Ok(self.bytes)
     }
 
@@ -112,14 +110,18 @@ impl Cpio {
     }
 }
 
-/// Compresses for speed: an initramfs is unpacked in the emulator once and thrown away. Padded with zeros to a
-/// multiple of 4, which the kernel skips, so that archives can be joined.
+/// Compresses for speed: what boots is unpacked in the emulator once and thrown away. Nothing follows the
+/// stream: GRUB takes the size of the unpacked file from the last four bytes.
 pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
-    let mut out = encoder.finish()?;
-    out.resize(out.len().next_multiple_of(4), 0);
-    Ok(out)
+    Ok(encoder.finish()?)
+}
+
+/// Puts one archive behind another. The kernel wants each at a multiple of 4 and skips the zeros between.
+pub(crate) fn join(first: &mut Vec<u8>, second: &[u8]) {
+    first.resize(first.len().next_multiple_of(4), 0);
+    first.extend(second);
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(crate) fn build() -> Result<Dom0> {
     fs::copy(kernel.image(), &out.kernel)
         .with_context(|| format!("cannot copy {}", kernel.image().display()))?;
     let mut image = fs::read(debian_layer(&kernel, &busybox)?)?;
-    image.extend(own_layer(&programs, &kernel, &demo_initrd)?);
+    cpio::join(&mut image, &own_layer(&programs, &kernel, &demo_initrd)?);
     fs::write(&out.initrd, image)?;
     Ok(out)
 }
@@ -122,7 +122,7 @@ fn own_layer(programs: &Path, kernel: &Kernel, demo_initrd: &Path) -> Result<Vec
     let mut guest = Cpio::default();
     guest.file("boot/vmlinuz-guest", 0o644, &fs::read(kernel.image())?)?;
     guest.file("boot/initrd-guest", 0o644, &fs::read(demo_initrd)?)?;
-    packed.extend(guest.finish()?);
+    cpio::join(&mut packed, &guest.finish()?);
     Ok(packed)
 }
 

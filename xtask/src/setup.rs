@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::dom0::{self, Start};
 use crate::hypervisor::{self, Hypervisor, Which};
 use crate::toolchain::Bare;
-use crate::{bare, iso, paths};
+use crate::{bare, cpio, iso, paths};
 
 /// dom0's console is the hypervisor's, from the first line on.
 const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
@@ -96,8 +96,7 @@ fn parts(setup: &Setup<'_>, dir: &Path) -> Result<Parts> {
 fn with_overlay(initrd: &Path, start: &Start<'_>, dir: &Path) -> Result<PathBuf> {
     let mut image =
         fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
-    image.resize(image.len().next_multiple_of(4), 0);
-    image.extend(dom0::overlay(start)?);
+    cpio::join(&mut image, &dom0::overlay(start)?);
     let whole = dir.join("initrd.img");
     fs::write(&whole, image)?;
     Ok(whole)

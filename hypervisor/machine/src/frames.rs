@@ -260,9 +260,7 @@ pub(crate) fn is_mappable_io(mfn: Mfn) -> bool {
             memory::overlaps_ram(start, start + PAGE_SIZE)
         }
     };
-    !ram
-        && mfn.0 != LAPIC
-        && !apic::ioapic::owns_frame(mfn.0)
+    !ram && mfn.0 != LAPIC && !apic::ioapic::owns_frame(mfn.0)
 }
 
 /// Whether dom0 may only read such a frame.
