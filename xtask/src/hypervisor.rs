@@ -32,7 +32,7 @@ pub(crate) struct Hypervisor {
 }
 
 /// The console, everything logged, and a fixed share for dom0, so that guests find memory.
-const ARGS: &str = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0_mem=1024M";
+const ARGS: &str = "console=com1 com1=115200,8n1 loglvl=all dom0_mem=1024M";
 /// The same scheduler as ours, and eager switching of FPU state: Xen's lazy way corrupts registers under QEMU.
 const XEN_ARGS: &str = "sched=credit spec-ctrl=eager-fpu";
 const XEN_PACKAGE: &str = "xen-hypervisor-4.17-amd64";

@@ -41,7 +41,7 @@ pub const FRAME_TABLE_BASE: u64 = 0xffff_8080_0000_0000;
 pub const M2P_RW_BASE: u64 = 0xffff_80c0_0000_0000;
 /// Per-CPU areas, [`PERCPU_STRIDE`] apart.
 pub const PERCPU_BASE: u64 = 0xffff_8200_0000_0000;
-/// Window that [`crate::paging::map_mmio`] hands out from.
+/// Window that `paging::map_mmio` hands out from.
 pub const MMIO_BASE: u64 = 0xffff_8220_0000_0000;
 /// Size of the device-memory window in bytes.
 pub const MMIO_SIZE: u64 = 128 << 30;

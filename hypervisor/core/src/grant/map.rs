@@ -60,6 +60,7 @@ fn try_map<M: Machine>(cx: &Cx<'_, M>, op: &mut MapGrantRef) -> Result<(), Statu
                 reference: op.ref_,
                 flags: op.flags,
                 mfn: pinned.mfn,
+                host_addr: op.host_addr,
             };
             cx.domain().grants.taken().fill(handle, mapping);
             Ok(())

@@ -24,6 +24,8 @@ pub(super) struct Mapping<M: Machine> {
     pub(super) flags: u32,
     /// The frame.
     pub(super) mfn: Mfn,
+    /// Where the CPU's mapping was put, as the caller named the place.
+    pub(super) host_addr: u64,
 }
 
 impl<M: Machine> Clone for Mapping<M> {

@@ -109,8 +109,14 @@ fn unmap<M: Machine>(
     }
     if request.host_addr != 0 && mapping.flags & GNTMAP_HOST_MAP != 0 {
         let (at, new) = (request.host_addr, request.new_addr);
-        pte::unmap(cx, mapping.mfn, at, new, mapping.flags)?;
-        mapping.flags &= !GNTMAP_HOST_MAP;
+        let outcome = pte::unmap(cx, mapping.mfn, at, new, mapping.flags);
+        // Where it was put it is no more: the caller has overwritten the entry, which is its
+        // fault, but there is nothing left to hold the frame for.
+        let gone = at == mapping.host_addr && new == 0 && outcome == Err(GNTST_GENERAL_ERROR);
+        if gone || outcome.is_ok() {
+            mapping.flags &= !GNTMAP_HOST_MAP;
+        }
+        outcome?;
     }
     Ok(())
 }

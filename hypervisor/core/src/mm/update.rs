@@ -31,10 +31,11 @@ pub fn frames_of<M: Machine>(cx: &Cx<'_, M>, id: u16) -> Result<DomId, Errno> {
         DomId::SELF => Ok(caller.id),
         id if id == caller.id => Ok(id),
         DomId::IO => Ok(DomId::IO),
+        id if id != DomId::XEN && (!id.is_ordinary() || cx.hv.domains.get(id).is_none()) => {
+            Err(Errno::ESRCH)
+        }
         _ if !caller.privileged => Err(Errno::EPERM),
-        DomId::XEN => Ok(DomId::XEN),
-        id if id.is_ordinary() && cx.hv.domains.get(id).is_some() => Ok(id),
-        _ => Err(Errno::ESRCH),
+        id => Ok(id),
     }
 }
 

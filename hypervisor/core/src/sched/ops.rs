@@ -64,14 +64,14 @@ fn shutdown<M: Machine>(cx: &Cx<'_, M>, reason: u32) -> HcResult {
 
 fn remote_shutdown<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<RemoteShutdown>) -> HcResult {
     let request = arg.read(cx.machine())?;
-    if !cx.domain().privileged {
-        return Err(Errno::EPERM.into());
-    }
     let domain = cx
         .hv
         .domains
         .get(DomId(request.domain_id))
         .ok_or(Errno::ESRCH)?;
+    if !cx.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
     if request.reason > SHUTDOWN_MAX {
         return Err(Errno::EINVAL.into());
     }

@@ -150,9 +150,6 @@ pub(super) fn surrender<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn
 /// `XENMEM_claim_pages`: accepted when the memory is there now. Nothing is set aside: a domain
 /// is built by one tool at a time, which notices when memory runs out.
 pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -> HcResult {
-    if !cx.domain().privileged {
-        return Err(Errno::EPERM.into());
-    }
     let request = arg.read(cx.machine())?;
     if request.extent_order != 0 || request.mem_flags != 0 || !DomId(request.domid).is_ordinary() {
         return Err(Errno::EINVAL.into());
@@ -162,6 +159,9 @@ pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -
         .domains
         .get(DomId(request.domid))
         .ok_or(Errno::EINVAL)?;
+    if !cx.domain().privileged {
+        return Err(Errno::EPERM.into());
+    }
     if request.nr_extents > domain.memory.max.load(Ordering::Acquire) {
         return Err(Errno::EINVAL.into());
     }
