@@ -1,8 +1,8 @@
 //! Building the control domain from the files that the boot loader left in memory.
 //!
-//! The steps: tell the files apart ([`files`]), load the kernel to a block of frames ([`load`]),
-//! lay the rest out ([`plan`]), give the frames to a new domain and write the tables that it
-//! starts with ([`write`]), allow it the hardware ([`access`]), and let it run.
+//! The steps: tell the files apart (`files`), load the kernel to a block of frames (`load`),
+//! lay the rest out (`plan`), give the frames to a new domain and write the tables that it
+//! starts with (`write`), allow it the hardware (`access`), and let it run.
 
 mod access;
 mod build;

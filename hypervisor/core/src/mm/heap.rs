@@ -72,7 +72,7 @@ impl Heap {
     }
 
     /// Takes a block of 2^`order` frames whose addresses fit in `bits` bits (64 = any). The
-    /// frames come with a count word of zero and their old [`CountWord::DIRTY`] mark in the
+    /// frames come with a count word of zero and their old `CountWord::DIRTY` mark in the
     /// first value; the stamp says when their last owner lost them.
     pub fn alloc<M: Machine>(&self, machine: &M, order: u8, bits: u32) -> Option<Mfn> {
         if order > MAX_ORDER {

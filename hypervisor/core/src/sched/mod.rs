@@ -1,9 +1,9 @@
 //! The credit scheduler, and what leads up to it: who can run, waking, blocking, stopping.
 //!
 //! Each CPU has a run queue ordered by priority. A CPU takes the head of its own queue, else one
-//! of another CPU's ([`queue`]). Credits are burnt while a vCPU runs and handed out anew every
+//! of another CPU's (`queue`). Credits are burnt while a vCPU runs and handed out anew every
 //! 30 ms by weight ([`credit`]). A vCPU's place is one atomic state, so that a wake-up can't be
-//! lost between a vCPU's last look at its events and its leaving the CPU ([`place`]).
+//! lost between a vCPU's last look at its events and its leaving the CPU (`place`).
 
 pub mod account;
 pub mod credit;
