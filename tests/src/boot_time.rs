@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::console::Console;
+use crate::console::{Console, Lines};
 use crate::qemu::Machine;
 use crate::session::Hypervisor;
 
@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 0.05;
 /// From power-on to the first line of dom0's user space.
 pub fn measure(machine: &Machine, log: &Path) -> Result<Duration> {
     let start = Instant::now();
-    let mut console = Console::start(machine, log, false)?;
+    let mut console = Console::start(machine, log, false, Lines::Dom0)?;
     console.expect("(?m)^@@ ready$", Duration::from_secs(240))?;
     Ok(start.elapsed())
 }

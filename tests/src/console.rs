@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use regex::bytes::Regex;
 
+use crate::filter::Filter;
 use crate::qemu::Machine;
 
 /// Typed at once; the console's receive buffers are small, so the echo is awaited after each piece.
@@ -36,6 +37,15 @@ impl Shared {
     }
 }
 
+/// Whose output is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Everything that the machine prints.
+    All,
+    /// What dom0 prints: the hypervisor's own lines, which come in the middle of dom0's, are left out.
+    Dom0,
+}
+
 /// A machine that runs. It is killed when dropped.
 pub struct Console {
     qemu: Child,
@@ -47,7 +57,8 @@ pub struct Console {
 
 impl Console {
     /// Starts `machine`; everything that it prints also goes to `log` and, if `echo` is set, to standard output.
-    pub fn start(machine: &Machine, log: &Path, echo: bool) -> Result<Self> {
+    /// `lines` says what there is to wait for.
+    pub fn start(machine: &Machine, log: &Path, echo: bool, lines: Lines) -> Result<Self> {
         let mut log =
             File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut qemu = machine
@@ -62,6 +73,7 @@ impl Console {
         let reader = Arc::clone(&shared);
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
+            let mut filter = Filter::default();
             // The console is over when QEMU closes it, however that shows.
             while let Ok(count @ 1..) = screen.read(&mut piece) {
                 let piece = &piece[..count];
@@ -72,10 +84,15 @@ impl Console {
                     let _ = out.write_all(piece).and_then(|()| out.flush());
                 }
                 // Terminals on both sides of the hypervisor add carriage returns; nothing here needs them.
-                reader
-                    .lock()
-                    .bytes
-                    .extend(piece.iter().filter(|&&byte| byte != b'\r'));
+                let text: Vec<u8> = piece
+                    .iter()
+                    .copied()
+                    .filter(|&byte| byte != b'\r')
+                    .collect();
+                match lines {
+                    Lines::All => reader.lock().bytes.extend(text),
+                    Lines::Dom0 => filter.pass(&text, &mut reader.lock().bytes),
+                }
                 reader.more.notify_all();
             }
             reader.lock().ended = true;
@@ -174,7 +191,7 @@ impl Console {
             .is_none())
     }
 
-    /// Everything printed so far, as text with plain line ends.
+    /// Everything printed so far that there was to wait for, as text with plain line ends.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shared.lock().bytes).into_owned()
     }

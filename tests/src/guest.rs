@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::console::Console;
+use crate::console::{Console, Lines};
 use crate::qemu::Machine;
-use crate::session::{Hypervisor, When};
+use crate::session::{Hypervisor, When, with_log};
 
 /// Something that the test guest does in a boot of its own.
 pub struct GuestRun {
@@ -36,15 +36,11 @@ pub struct Verdict {
 
 /// Boots `machine`, whose dom0 is the test guest, and reads its verdict. Failed checks are in the error.
 pub fn run(machine: &Machine, log: &Path, time: Duration, echo: bool) -> Result<Verdict> {
-    let mut console = Console::start(machine, log, echo)?;
+    let mut console = Console::start(machine, log, echo, Lines::Dom0)?;
     let verdict = console
         .expect(r"(?m)^VERDICT (passed=\d+ failed=\d+ skipped=\d+)$", time)
-        .with_context(|| {
-            let text = console.text();
-            let lines: Vec<&str> = text.lines().collect();
-            let tail = lines[lines.len().saturating_sub(40)..].join("\n  | ");
-            format!("the test guest reaches no verdict; the console's last lines:\n  | {tail}\n")
-        })?;
+        .context("the test guest reaches no verdict")
+        .map_err(|err| with_log(err, log))?;
     // It powers off by itself; a hypervisor that cannot do that fails here.
     console
         .wait(Duration::from_secs(30))

@@ -9,6 +9,7 @@ pub mod boot_time;
 pub mod checks;
 pub mod console;
 pub mod dom0;
+mod filter;
 pub mod guest;
 pub mod list;
 pub mod qemu;

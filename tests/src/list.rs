@@ -138,7 +138,7 @@ pub const SESSIONS: &[Session] = &[
     },
     Session {
         name: "toolstack",
-        on: &[(Oxen, Always), (DebianXen, Always)],
+        on: &[(Oxen, Always), (DebianXen, Full)],
         cpus: 2,
         grub: false,
         disk: false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::console::Console;
+use crate::console::{Console, Lines};
 use crate::dom0::Dom0;
 use crate::qemu::Machine;
 
@@ -110,7 +110,7 @@ impl Session {
         let mut dom0 = None;
         outcomes.push(measure(name("boot"), || {
             let machine = prepare().context("cannot make the machine ready")?;
-            let console = Console::start(&machine, log, false)?;
+            let console = Console::start(&machine, log, false, Lines::Dom0)?;
             dom0 = Some(Dom0::ready(console).map_err(|err| with_log(err, log))?);
             Ok(())
         }));
@@ -136,7 +136,7 @@ impl Session {
 }
 
 /// Adds the end of the serial console to an error.
-fn with_log(err: anyhow::Error, log: &Path) -> anyhow::Error {
+pub(crate) fn with_log(err: anyhow::Error, log: &Path) -> anyhow::Error {
     const LINES: usize = 25;
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).replace('\r', "");

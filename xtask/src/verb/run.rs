@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use oxen_tests::console::Console;
+use oxen_tests::console::{Console, Lines};
 use oxen_tests::qemu::Machine;
 
 use crate::dom0::Start;
@@ -184,7 +184,7 @@ impl Watch {
 /// Shows the console until it shows `pattern`.
 fn until(machine: &Machine, log: &Path, pattern: &str, time: Duration) -> Result<ExitCode> {
     let deadline = Instant::now() + time;
-    let mut console = Console::start(machine, log, true)?;
+    let mut console = Console::start(machine, log, true, Lines::All)?;
     let found = console.expect(pattern, time);
     println!();
     match found {
@@ -204,20 +204,19 @@ fn until(machine: &Machine, log: &Path, pattern: &str, time: Duration) -> Result
 fn exec(machine: &Machine, log: &Path, time: Duration) -> Result<ExitCode> {
     let deadline = Instant::now() + time;
     let left = || deadline.saturating_duration_since(Instant::now());
-    let mut console = Console::start(machine, log, false)?;
+    let mut console = Console::start(machine, log, false, Lines::All)?;
     let outcome = (|| {
-        console.expect(r"(?m)^@@ exec begin\n", left())?;
+        console.expect(r"@@ exec begin[^\n]*\n", left())?;
         let mut status = None;
         while status.is_none() {
             let line = console.expect(r"(?s-u)(.*?)\n", left())?;
             match line.rsplit_once("@@ exec end ") {
                 Some((rest, number)) => {
                     print!("{rest}");
-                    status = Some(
-                        number
-                            .parse::<u8>()
-                            .context("bad exit status in the end mark")?,
-                    );
+                    // A line of the hypervisor may follow at once.
+                    let digits = number.split(|c: char| !c.is_ascii_digit()).next();
+                    let number = digits.unwrap_or_default().parse::<u8>();
+                    status = Some(number.context("bad exit status in the end mark")?);
                 }
                 None => println!("{line}"),
             }
