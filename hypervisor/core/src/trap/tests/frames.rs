@@ -3,8 +3,8 @@
 use oxen_abi::arch_x86::{CpuUserRegs, FLAT_KERNEL_CS, FLAT_KERNEL_SS, IretContext};
 use zerocopy::FromBytes;
 
-use super::bounce::{Target, frame, frame_address};
 use crate::machine::SegmentState;
+use crate::trap::bounce::{Target, frame, frame_address};
 
 const PLAIN: Target = Target {
     address: 0x1000,

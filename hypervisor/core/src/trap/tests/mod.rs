@@ -1,0 +1,5 @@
+//! Traps on the simulated machine.
+
+mod delivery;
+mod frames;
+mod hostile;
