@@ -35,6 +35,8 @@ struct Host {
     size: usize,
     optimised: bool,
     mxcsr_mask: u32,
+    /// FXRSTOR and XRSTOR leave the x87's error pointers alone while no exception is pending (AMD).
+    keeps_pointers: bool,
 }
 
 impl Host {
@@ -55,6 +57,7 @@ impl Host {
             },
             optimised: features.xsaveopt,
             mxcsr_mask: 0xffbf,
+            keeps_pointers: keeps_pointers(),
         };
         let area = State::new(&host);
         control::set_ts(false);
@@ -77,6 +80,15 @@ fn supported() -> u64 {
         mask &= !AVX512;
     }
     mask | X87_SSE
+}
+
+/// AMD's and Hygon's CPUs but for those that say otherwise (APM volume 3, CPUID 8000_0008h EBX bit 2).
+fn keeps_pointers() -> bool {
+    const LEAF: u32 = 0x8000_0008;
+    // "Auth", "Hygo": the first four letters of the vendor's name.
+    let amd = matches!(cpuid(0, 0).ebx, 0x6874_7541 | 0x6f67_7948);
+    let saved = cpuid(0x8000_0000, 0).eax >= LEAF && cpuid(LEAF, 0).ebx & (1 << 2) != 0;
+    amd && !saved
 }
 
 /// Bytes of an XSAVE area (standard format) for a set of components.
@@ -242,6 +254,9 @@ pub(crate) fn load(state: &State) {
     if host.mask != 0 {
         set_xcr0_word(host.mask);
     }
+    if host.keeps_pointers {
+        forget_pointers();
+    }
     let (low, high) = (low32(host.mask), low32(host.mask >> 32));
     // SAFETY: the area is aligned and large enough; contents that the CPU refuses are recovered from.
     if unsafe { oxen_restore_fpu(state.pointer(), low, high) } != 0 {
@@ -251,6 +266,16 @@ pub(crate) fn load(state: &State) {
     }
     if host.mask != 0 {
         set_xcr0_word(state.xcr0);
+    }
+}
+
+/// Overwrites the x87's instruction and data pointers, so that they don't tell the next guest of the last one.
+fn forget_pointers() {
+    static ZERO: u32 = 0;
+    // SAFETY: changes x87 registers only, which are loaded next. No exception is pending once FNCLEX is done, and
+    // a register is free for the load.
+    unsafe {
+        asm!("fnclex", "ffree st(7)", "fild dword ptr [{}]", in(reg) &raw const ZERO, options(nostack));
     }
 }
 
