@@ -178,3 +178,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_call_at_the_very_end() {
+    let data = [0xe8, 0, 1, 0, 0];
+    for (format, packed) in packings(&data) {
+        check(format, &packed, &data);
+    }
+}
