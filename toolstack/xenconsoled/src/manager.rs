@@ -226,16 +226,32 @@ impl Manager {
             }
         }
         // Last: who sees it can use it.
-        if store.read_optional(&node("tty")).await?.as_deref() != Some(&guest.terminal) {
-            store.write(&node("tty"), &guest.terminal).await?;
-            if store.read_optional(&node("limit")).await?.is_none() {
-                store
-                    .write(&node("limit"), DEFAULT_LIMIT.to_string())
-                    .await?;
-            }
-        }
-        Ok(())
+        publish(store, domain, &guest.terminal).await
     }
+}
+
+/// Names a guest's terminal in xenstore, unless the guest has gone meanwhile: a write to a path that was just removed
+/// would make it anew, with nobody left to remove it. The transaction fails, and is tried again, if the ring's node goes
+/// between the look and the commit.
+async fn publish(store: &Client, domain: u16, terminal: &str) -> Result<()> {
+    let node = |name: &str| format!("/local/domain/{domain}/console/{name}");
+    let (ring, tty, limit) = (node("ring-ref"), node("tty"), node("limit"));
+    if store.read_optional(&tty).await?.as_deref() == Some(terminal) {
+        return Ok(());
+    }
+    store
+        .transaction(async |change| {
+            if change.read_optional(&ring).await?.is_none() {
+                return Ok::<_, xenstore::Error>(());
+            }
+            change.write(&tty, terminal).await?;
+            if change.read_optional(&limit).await?.is_none() {
+                change.write(&limit, DEFAULT_LIMIT.to_string()).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(())
 }
 
 impl Guest {

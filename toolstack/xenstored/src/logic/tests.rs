@@ -377,6 +377,35 @@ fn a_transaction_is_all_or_nothing() {
     );
 }
 
+/// The console daemon names a guest's terminal just as the toolstack removes the guest: the guest must stay removed.
+#[test]
+fn what_was_removed_meanwhile_is_not_made_anew() {
+    let mut b = Bench::new();
+    let (xend, consoled) = (b.dom0, b.logic.connect(Peer::Socket { writes: true }));
+    let console = "/local/domain/17/console";
+    b.write(xend, 0, &format!("{console}/ring-ref"), "99")
+        .unwrap();
+    let tx: u32 = b
+        .ok(consoled, 0, M::TransactionStart, &[""])
+        .parse()
+        .unwrap();
+    assert_eq!(
+        b.ok(consoled, tx, M::Read, &[&format!("{console}/ring-ref")]),
+        "99"
+    );
+    b.write(consoled, tx, &format!("{console}/tty"), "/dev/pts/0")
+        .unwrap();
+    b.ok(xend, 0, M::Remove, &["/local/domain/17"]);
+    assert_eq!(
+        b.ask(consoled, tx, M::TransactionEnd, &["T"]),
+        Err("EAGAIN".into())
+    );
+    assert_eq!(
+        b.ask(xend, 0, M::Read, &["/local/domain/17"]),
+        Err("ENOENT".into())
+    );
+}
+
 #[test]
 fn quotas_hold_for_guests() {
     let mut b = Bench::new();
