@@ -9,6 +9,7 @@ pub mod boot_time;
 pub mod checks;
 pub mod console;
 pub mod dom0;
+pub mod figures;
 mod filter;
 pub mod guest;
 pub mod list;

@@ -36,6 +36,19 @@ pub struct Machine {
     pub disk: Option<PathBuf>,
     /// Wait for gdb on TCP port 1234 before the first instruction.
     pub gdb: bool,
+    /// What the machine's clock follows.
+    pub clock: Clock,
+}
+
+/// What the machine's clock follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The host's.
+    #[default]
+    Host,
+    /// The instructions that the guest executes: one is a tick of its TSC and a nanosecond. A run then repeats to
+    /// the last instruction.
+    Instructions,
 }
 
 /// QEMU's I/O port that ends the run; the exit status is twice the value written, plus 1.
@@ -48,15 +61,20 @@ impl Machine {
     pub fn command(&self, chardev: &str) -> Result<Command> {
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
-        qemu.args(["-machine", "q35", "-cpu", cpu_model()?]);
+        let counted = self.clock == Clock::Instructions;
+        qemu.args(["-machine", "q35", "-cpu", &cpu_model(counted)?]);
         qemu.args([
             "-accel",
-            if self.cpus as usize > host_cpus() {
+            if counted || self.cpus as usize > host_cpus() {
                 "tcg,thread=single"
             } else {
                 "tcg"
             },
         ]);
+        if counted {
+            qemu.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
+            qemu.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+        }
         qemu.args(["-smp", &self.cpus.to_string(), "-m", &self.memory]);
         qemu.args([
             "-nodefaults",
@@ -122,8 +140,9 @@ fn host_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Everything that TCG emulates. QEMU before 8 gets SMAP wrong for a hypervisor that uses it.
-fn cpu_model() -> Result<&'static str> {
+/// Everything that TCG emulates. QEMU before 8 gets SMAP wrong for a hypervisor that uses it, and its x2APIC reads
+/// the clock at the wrong time when instructions are counted.
+fn cpu_model(counted: bool) -> Result<String> {
     let out = Command::new("qemu-system-x86_64")
         .arg("--version")
         .output()
@@ -132,9 +151,12 @@ fn cpu_model() -> Result<&'static str> {
     let major = text
         .split_whitespace()
         .find_map(|word| word.split_once('.')?.0.parse::<u32>().ok());
-    Ok(if major.is_some_and(|major| major < 8) {
-        "max,-smap"
-    } else {
-        "max"
-    })
+    let mut model = "max".to_owned();
+    if major.is_some_and(|major| major < 8) {
+        model.push_str(",-smap");
+    }
+    if counted {
+        model.push_str(",-x2apic");
+    }
+    Ok(model)
 }

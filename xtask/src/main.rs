@@ -47,6 +47,8 @@ enum Verb {
     Image(verb::image::Options),
     /// Boot the test guest as dom0, which tries each hypercall.
     Conformance(verb::conformance::Options),
+    /// Measure Oxen against Debian's Xen with the same guest and print the ratios.
+    Bench(verb::bench::Options),
     /// Check and test everything; what CI runs.
     Test(verb::test::Options),
 }
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
         Verb::Run(options) => verb::run::run(&options),
         Verb::Image(options) => verb::image::run(&options),
         Verb::Conformance(options) => verb::conformance::run(&options),
+        Verb::Bench(options) => verb::bench::run(&options),
         Verb::Test(options) => verb::test::run(&options),
     };
     match done {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use oxen_tests::qemu::{Boot, Machine};
+use oxen_tests::qemu::{Boot, Clock, Machine};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
@@ -146,6 +146,7 @@ pub(crate) fn test_guest(
         boot,
         disk: None,
         gdb: false,
+        clock: Clock::Host,
     })
 }
 

@@ -58,6 +58,11 @@ impl Table {
         self.entries[reference].store(entry, Ordering::SeqCst);
     }
 
+    /// The domain whose table this is.
+    pub(crate) fn domain(&self) -> u16 {
+        self.domain
+    }
+
     fn grant(&self, reference: usize, mfn: u64, flags: u16) {
         self.grant_to(reference, self.domain, mfn, flags);
     }

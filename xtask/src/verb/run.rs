@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use oxen_tests::console::{Console, Lines};
-use oxen_tests::qemu::Machine;
+use oxen_tests::qemu::{Clock, Machine};
 
 use crate::dom0::Start;
 use crate::hypervisor::Which;
@@ -102,6 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         boot,
         disk: None,
         gdb: options.gdb,
+        clock: Clock::Host,
     };
     if options.gdb {
         eprintln!(

@@ -10,7 +10,7 @@ use clap::Args;
 use oxen_tests::boot_time;
 use oxen_tests::guest::{self, GuestRun};
 use oxen_tests::list::{GUEST_RUNS, SESSIONS};
-use oxen_tests::qemu::{Boot, Machine};
+use oxen_tests::qemu::{Boot, Clock, Machine};
 use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
 use tempfile::TempDir;
 
@@ -259,6 +259,7 @@ fn machine_with(cpus: u32, boot: Boot, disk: Option<PathBuf>) -> Machine {
         boot,
         disk,
         gdb: false,
+        clock: Clock::Host,
     }
 }
 
