@@ -209,6 +209,24 @@ fn sysctls(s: &mut Suite<'_>) {
         );
         Ok(())
     });
+    s.check("sysctl/console_ring_begins_with_the_banner", || {
+        let mut buffer = [0u8; 2048];
+        let mut arg = abi::ReadConsole {
+            buffer: hypercall::address(&mut buffer),
+            count: 2048,
+            ..abi::ReadConsole::default()
+        };
+        same!(sysctl(abi::XEN_SYSCTL_READCONSOLE, &mut arg), Ok(0));
+        let length = (arg.count as usize).min(buffer.len());
+        let text = core::str::from_utf8(&buffer[..length]).unwrap_or("");
+        // Xen draws its name in large letters first.
+        ensure!(
+            text.starts_with("(XEN) Oxen ") || text.contains("Xen version "),
+            "it begins with {:?}",
+            text.lines().next()
+        );
+        Ok(())
+    });
     s.check("sysctl/available_heap", || {
         let mut arg = abi::AvailHeap {
             node: -1,

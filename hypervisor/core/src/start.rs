@@ -14,10 +14,12 @@ use crate::types::{CpuId, DomId, Mfn, VcpuId};
 use crate::vcpu::Vcpu;
 
 /// Makes the hypervisor. `free` are the frames that nobody uses, as first frame and frame past
-/// the end; `cpu_count` CPUs are there, of which none needs to run yet.
+/// the end; `cpu_count` CPUs are there, of which none needs to run yet. `boot_log` is what the
+/// machine has printed so far: the console ring begins with it.
 pub fn hypervisor<M: Machine>(
     machine: M,
     command_line: &str,
+    boot_log: &[u8],
     mut host: HostInfo,
     free: impl Iterator<Item = (Mfn, Mfn)>,
     cpu_count: usize,
@@ -31,6 +33,7 @@ pub fn hypervisor<M: Machine>(
     let hv: &'static Hypervisor<M> = Box::leak(Box::new(Hypervisor::new(
         machine, options, host, heap, cpu_count,
     )));
+    hv.console.record(boot_log);
     for warning in warnings {
         crate::log_warning!(hv, "{warning}");
     }

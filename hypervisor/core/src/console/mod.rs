@@ -133,6 +133,12 @@ impl Console {
         }
     }
 
+    /// Keeps output in the ring that has been on the physical console already.
+    pub(crate) fn record(&self, bytes: &[u8]) {
+        self.state.lock().ring.push(bytes);
+        self.news.store(true, Ordering::Release);
+    }
+
     /// Where a reader of the ring starts: at `index`, or at the oldest byte.
     pub fn ring_start(&self, index: Option<u32>) -> u32 {
         self.state.lock().ring.start(index)

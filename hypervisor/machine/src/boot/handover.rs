@@ -47,6 +47,7 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     let hv = oxen_core::start::hypervisor(
         X86,
         &boot.command_line,
+        &console::boot_log(),
         host_info(free, modules),
         free.iter().map(frames),
         to_usize(percpu::cpu_count().into()),

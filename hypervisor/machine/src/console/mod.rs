@@ -2,9 +2,13 @@
 //!
 //! `core` adds the ring, the log levels and the sharing with dom0; here are bytes only.
 
+mod log;
+
+use ::alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use log::Log;
 use oxen_core::options::{Parity, Serial};
 use spin::Mutex;
 use uart_16550::backend::PioBackend;
@@ -18,6 +22,9 @@ const COM1: u16 = 0x3f8;
 const SEND_POLLS: u32 = 100_000;
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
+
+/// The lines of the boot, until `core` takes them over.
+static BOOT_LOG: Mutex<Log> = Mutex::new(Log::new());
 
 static COM: Mutex<Option<Uart16550<PioBackend>>> = Mutex::new(None);
 
@@ -129,13 +136,19 @@ fn send_all(uart: &mut Uart16550<PioBackend>, mut bytes: &[u8]) -> bool {
     true
 }
 
-/// The console as a formatter's target.
-#[derive(Debug)]
-pub struct Console;
+/// What has been printed with [`println`] so far.
+pub(crate) fn boot_log() -> Vec<u8> {
+    BOOT_LOG.lock().bytes().to_vec()
+}
 
-impl Write for Console {
+/// The console and the boot's log as a formatter's target.
+#[derive(Debug)]
+pub struct BootConsole;
+
+impl Write for BootConsole {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         write(text.as_bytes());
+        BOOT_LOG.lock().push(text.as_bytes());
         Ok(())
     }
 }
@@ -151,12 +164,13 @@ impl Write for PanicConsole {
     }
 }
 
-/// Writes a line to the physical console. For the time before `core` runs, which has log levels and the ring.
+/// Writes a line to the physical console and the boot's log, which becomes the beginning of the console ring. For the
+/// time before `core` runs, whose lines look the same.
 macro_rules! println {
     ($($arg:tt)*) => {{
         use core::fmt::Write as _;
         // The console takes every text.
-        let _ = writeln!($crate::console::Console, $($arg)*);
+        let _ = writeln!($crate::console::BootConsole, "(XEN) {}", format_args!($($arg)*));
     }};
 }
 pub(crate) use println;
