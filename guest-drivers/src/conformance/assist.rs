@@ -1,6 +1,7 @@
 //! vm_assist and physdev_op at their edges.
 
 use oxen_abi::Errno;
+use oxen_abi::event_channel::{BindPirq, EVTCHNOP_BIND_PIRQ};
 use oxen_abi::hypercall::{HYPERVISOR_PHYSDEV_OP, HYPERVISOR_VM_ASSIST};
 use oxen_abi::physdev as abi;
 use oxen_abi::xen::{
@@ -10,7 +11,7 @@ use oxen_abi::xen::{
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::version::UNMAPPED;
-use super::{Suite, ensure, same};
+use super::{Suite, ensure, same, skip};
 use crate::sys::frame::Frame;
 use crate::sys::hypercall;
 
@@ -102,6 +103,35 @@ pub(super) fn run(s: &mut Suite<'_>) {
             physdev(abi::PHYSDEVOP_MAP_PIRQ, &mut arg).is_err(),
             "an unknown type"
         );
+        Ok(())
+    });
+    s.check("physdev_op/the_consoles_own_interrupt", || {
+        if !privileged {
+            skip!("dom0 only");
+        }
+        // ISA IRQ 4, of the serial line on which the hypervisor's console is.
+        let mut arg = abi::MapPirq {
+            domid: DOMID_SELF,
+            type_: abi::MAP_PIRQ_TYPE_GSI,
+            index: 4,
+            pirq: 4,
+            ..abi::MapPirq::default()
+        };
+        same!(physdev(abi::PHYSDEVOP_MAP_PIRQ, &mut arg), Ok(0));
+        let mut bind = BindPirq {
+            pirq: 4,
+            ..BindPirq::default()
+        };
+        same!(
+            super::events::op(EVTCHNOP_BIND_PIRQ, &mut bind),
+            Err(Errno::EBUSY)
+        );
+        let mut arg = abi::UnmapPirq {
+            domid: DOMID_SELF,
+            pirq: 4,
+            ..abi::UnmapPirq::default()
+        };
+        same!(physdev(abi::PHYSDEVOP_UNMAP_PIRQ, &mut arg), Ok(0));
         Ok(())
     });
     s.check("physdev_op/gsi", || {

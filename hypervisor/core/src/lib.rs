@@ -33,6 +33,7 @@ pub mod mm;
 pub mod options;
 pub mod percpu;
 pub mod sched;
+pub mod speculation;
 pub mod start;
 pub mod sync;
 #[cfg(test)]

@@ -286,6 +286,14 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// Executes XSETBV 0 for the running vCPU if `value` is one the CPU takes and remembers it
     /// in the state that [`Machine::save_fpu`] fills.
     fn set_xcr0(&self, value: u64) -> bool;
+    /// This CPU is going to run another vCPU: branch predictions that the last one trained must
+    /// not serve it (an indirect branch prediction barrier, where the CPU has it and needs it).
+    fn forget_branches(&self) {}
+    /// Whether a PV guest could read memory that its page tables show to the hypervisor only, for
+    /// the processor is open to Meltdown and there is no page-table isolation.
+    fn needs_isolation(&self) -> bool {
+        false
+    }
     /// Sets or clears CR0.TS on this CPU (`fpu_taskswitch`).
     fn set_ts(&self, set: bool);
     /// Reads the segment registers and bases.
@@ -341,7 +349,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn alloc_vector(&self, cpu: CpuId) -> Option<u8>;
     /// Gives a vector back.
     fn free_vector(&self, cpu: CpuId, vector: u8);
-    /// Writes an IO-APIC redirection entry: to `vector` on `cpu`.
+    /// Writes an IO-APIC redirection entry: to `vector` on `cpu`. Refuses (returns `false`) a GSI
+    /// that there is not, or that the machine uses itself.
     fn route_gsi(&self, gsi: u32, mode: GsiMode, cpu: CpuId, vector: u8, masked: bool) -> bool;
     /// Masks or unmasks a redirection entry.
     fn mask_gsi(&self, gsi: u32, masked: bool);

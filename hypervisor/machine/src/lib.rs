@@ -60,6 +60,8 @@ pub mod reboot;
 mod segments;
 pub mod smp;
 #[cfg(target_os = "none")]
+mod speculation;
+#[cfg(target_os = "none")]
 mod stacks;
 #[cfg(target_os = "none")]
 mod trap;

@@ -16,6 +16,7 @@ use crate::layout::{
 };
 use crate::num::to_usize;
 use crate::paging::{self, Flags, MapError};
+use crate::speculation;
 
 /// Bytes of a frame-table entry.
 pub const FRAME_ENTRY: u64 = 32;
@@ -126,9 +127,11 @@ pub fn max_frame() -> u64 {
 /// The frame-table entry of a frame: [`FRAME_ENTRY`] bytes, zero at boot, aligned to their size, alive for ever.
 #[inline]
 pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
-    if mfn >= MAX_FRAME.load(Ordering::Relaxed) {
+    let end = MAX_FRAME.load(Ordering::Relaxed);
+    if mfn >= end {
         return None;
     }
+    let mfn = speculation::clamp(mfn, end);
     let chunk = to_usize(mfn / (TABLE_CHUNK / PAGE_SIZE));
     if CHUNKS.get(chunk / 64)?.load(Ordering::Relaxed) & 1 << (chunk % 64) == 0 {
         return None;
@@ -137,9 +140,11 @@ pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
 }
 
 fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {
-    if mfn >= MAX_FRAME.load(Ordering::Acquire) {
+    let end = MAX_FRAME.load(Ordering::Acquire);
+    if mfn >= end {
         return None;
     }
+    let mfn = speculation::clamp(mfn, end);
     let words = GUEST_RAM.load(Ordering::Relaxed);
     // SAFETY: `init` made the map for all frames below MAX_FRAME before it set that.
     Some((unsafe { &*words.add(to_usize(mfn / 64)) }, 1 << (mfn % 64)))
@@ -191,6 +196,7 @@ pub fn set_m2p(mfn: u64, pfn: u64) {
 #[inline]
 fn m2p_slot(mfn: u64) -> Option<&'static AtomicU64> {
     frame_entry(mfn)?;
+    let mfn = speculation::clamp(mfn, MAX_FRAME.load(Ordering::Relaxed));
     let slot = (M2P_RW_BASE + mfn * 8) as *const AtomicU64;
     // SAFETY: a frame with a frame-table entry has an M2P entry, for the M2P's pieces are four times as large. Guests
     // read the same words, so they are atomic.

@@ -87,6 +87,7 @@ const fn is_sensitive(msr: u32) -> bool {
     matches!(
         msr,
         0x1b // APIC_BASE
+            | 0x48 | 0x49 // SPEC_CTRL, PRED_CMD
             | 0x174..=0x176 // SYSENTER
             | 0x1d9 // DEBUGCTL
             | 0x277 // PAT

@@ -9,7 +9,7 @@ use oxen_core::{CpuId, Mfn};
 
 use crate::{
     apic, clock, console, control, cpuid, debugreg, fpu, frames, memory, mmio, msr, pci, percpu,
-    pio, reboot, segments, trap, uaccess,
+    pio, reboot, segments, speculation, trap, uaccess,
 };
 
 /// The machine.
@@ -149,6 +149,13 @@ impl Machine for X86 {
     fn set_xcr0(&self, value: u64) -> bool {
         fpu::set_xcr0(value)
     }
+    #[inline]
+    fn forget_branches(&self) {
+        speculation::forget_branches();
+    }
+    fn needs_isolation(&self) -> bool {
+        speculation::needs_isolation()
+    }
     fn set_ts(&self, set: bool) {
         control::set_ts(set);
     }
@@ -232,19 +239,22 @@ impl Machine for X86 {
         apic::vectors::free(cpu, vector);
     }
     fn route_gsi(&self, gsi: u32, mode: GsiMode, cpu: CpuId, vector: u8, masked: bool) -> bool {
-        percpu::get(u32::from(cpu.0)).is_some_and(|data| {
-            apic::ioapic::route(
-                gsi,
-                mode.level,
-                mode.active_low,
-                data.apic_id,
-                vector,
-                masked,
-            )
-        })
+        !apic::route::is_own(gsi)
+            && percpu::get(u32::from(cpu.0)).is_some_and(|data| {
+                apic::ioapic::route(
+                    gsi,
+                    mode.level,
+                    mode.active_low,
+                    data.apic_id,
+                    vector,
+                    masked,
+                )
+            })
     }
     fn mask_gsi(&self, gsi: u32, masked: bool) {
-        apic::ioapic::mask(gsi, masked);
+        if !apic::route::is_own(gsi) {
+            apic::ioapic::mask(gsi, masked);
+        }
     }
     fn ioapic_read(&self, base: u64, register: u8) -> Option<u32> {
         apic::ioapic::register(base, register)

@@ -139,7 +139,7 @@ impl<M: Machine> Domain<M> {
 
     /// One of its vCPUs.
     pub fn vcpu(&self, id: VcpuId) -> Option<Arc<Vcpu<M>>> {
-        self.vcpus.read().get(id.index()).cloned()
+        crate::speculation::get(&self.vcpus.read(), id.index()).cloned()
     }
 
     /// Whether it is being taken apart.

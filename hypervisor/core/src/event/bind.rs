@@ -69,7 +69,7 @@ pub(super) fn virq<M: Machine>(cx: &Cx<'_, M>, virq: u32, vcpu: u32) -> Result<P
     let domain = cx.domain();
     let vcpu = find_vcpu(domain, vcpu)?;
     let bound = domain.vcpu(vcpu).ok_or(Errno::ENOENT)?;
-    let bound = bound.events.virqs.get(virq as usize).ok_or(Errno::EINVAL)?;
+    let bound = crate::speculation::get(&bound.events.virqs, virq as usize).ok_or(Errno::EINVAL)?;
     let mut state = domain.events.lock();
     if bound.load(Ordering::Acquire) != 0 {
         return Err(Errno::EEXIST);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use oxen_abi::errno::Errno;
 
+use crate::speculation;
 use crate::types::{DomId, Port, VcpuId};
 
 /// What a port is bound to. `P` is the handle of a peer domain.
@@ -102,8 +103,7 @@ impl<P> PortTable<P> {
     /// A port in use; `EINVAL` for any other number.
     pub(crate) fn get(&self, port: Port) -> Result<&Entry<P>, Errno> {
         let index = port.0 as usize;
-        self.buckets
-            .get(index / BUCKET)
+        speculation::get(&self.buckets, index / BUCKET)
             .and_then(|bucket| bucket.entries.get(index % BUCKET))
             .filter(|entry| !matches!(entry.binding, Binding::Free))
             .ok_or(Errno::EINVAL)
@@ -248,8 +248,7 @@ impl<P> PortTable<P> {
         if index == 0 {
             return None;
         }
-        self.buckets
-            .get_mut(index / BUCKET)?
+        speculation::get_mut(&mut self.buckets, index / BUCKET)?
             .entries
             .get_mut(index % BUCKET)
     }

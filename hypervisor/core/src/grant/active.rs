@@ -8,6 +8,7 @@ use oxen_abi::grant_table::{GNTST_BAD_GNTREF, GNTST_GENERAL_ERROR, GTF_READING, 
 use crate::grant::entry::{self, PER_FRAME};
 use crate::grant::{Access, Status};
 use crate::machine::Machine;
+use crate::speculation;
 use crate::sync::atomic::AtomicU64;
 use crate::types::{DomId, Mfn};
 
@@ -50,7 +51,7 @@ impl Table {
 
     /// One of the frames.
     pub(super) fn frame(&self, index: u32) -> Option<Mfn> {
-        self.frames.get(index as usize).map(|frame| frame.mfn)
+        speculation::get(&self.frames, index as usize).map(|frame| frame.mfn)
     }
 
     /// Adds a frame as number `index`, if that is the next one; `false` if it is not, or if there
@@ -80,20 +81,19 @@ impl Table {
         machine: &M,
         reference: u32,
     ) -> Option<&'static AtomicU64> {
-        let frame = self.frames.get(reference as usize / PER_FRAME)?;
+        let frame = speculation::get(&self.frames, reference as usize / PER_FRAME)?;
         machine.page(frame.mfn)?.get(reference as usize % PER_FRAME)
     }
 
     /// Whether an entry is in use.
     pub(super) fn is_in_use(&self, reference: u32) -> bool {
-        self.frames
-            .get(reference as usize / PER_FRAME)
+        speculation::get(&self.frames, reference as usize / PER_FRAME)
             .and_then(|frame| frame.active.get(reference as usize % PER_FRAME))
             .is_some_and(|active| active.readers + active.writers != 0)
     }
 
     fn active(&mut self, reference: u32) -> Option<&mut Active> {
-        let frame = self.frames.get_mut(reference as usize / PER_FRAME)?;
+        let frame = speculation::get_mut(&mut self.frames, reference as usize / PER_FRAME)?;
         frame.active.get_mut(reference as usize % PER_FRAME)
     }
 

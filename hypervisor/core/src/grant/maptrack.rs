@@ -8,6 +8,7 @@ use oxen_abi::grant_table::{GNTMAP_READONLY, GNTST_BAD_HANDLE, GNTST_NO_SPACE};
 use crate::domain::Domain;
 use crate::grant::{Access, Status};
 use crate::machine::Machine;
+use crate::speculation;
 use crate::types::Mfn;
 
 /// Handles by which the table grows; what Xen gets into a frame.
@@ -129,8 +130,7 @@ impl<M: Machine> Maptrack<M> {
     }
 
     fn slot(&mut self, handle: u32) -> Option<&mut Slot<M>> {
-        self.chunks
-            .get_mut(handle as usize / CHUNK)?
+        speculation::get_mut(&mut self.chunks, handle as usize / CHUNK)?
             .get_mut(handle as usize % CHUNK)
     }
 

@@ -16,9 +16,12 @@ use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::percpu::Cx;
-use crate::{console, control, event, grant, irq, mm, sched, time, trap};
+use crate::{console, control, event, grant, irq, mm, sched, speculation, time, trap};
 
 pub use vm_assist::ALLOWED as VM_ASSIST_ALLOWED;
+
+/// One more than the highest number that has a meaning.
+const NUMBERS: usize = 64;
 
 /// Length of the SYSCALL instruction: a continuation goes back by it.
 const SYSCALL_LENGTH: u64 = 2;
@@ -52,7 +55,12 @@ pub(crate) fn negated(errno: Errno) -> u64 {
 /// Carries out one hypercall that returns a value: all but `iret`.
 fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
     let [a, b, c, d, _, _] = args;
-    match number {
+    // The number selects from a jump table.
+    let index = usize::try_from(number).unwrap_or(NUMBERS);
+    if index >= NUMBERS {
+        return Err(Errno::ENOSYS.into());
+    }
+    match speculation::clamp(index, NUMBERS) as u64 {
         HYPERVISOR_EVENT_CHANNEL_OP => event::hypercall(cx, a, b),
         HYPERVISOR_MULTICALL => multicall::multicall(cx, a, b),
         HYPERVISOR_MMU_UPDATE => mm::update::mmu_update(cx, a, b, c, d),

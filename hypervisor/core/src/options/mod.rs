@@ -7,6 +7,7 @@ mod level;
 mod serial;
 mod sinks;
 mod size;
+mod spec_ctrl;
 mod table;
 mod warning;
 
@@ -18,6 +19,7 @@ pub use level::{Fate, Level, Levels};
 pub use serial::{Parity, Serial};
 pub use sinks::{Share, Sinks, Switch};
 pub use size::Amount;
+pub use spec_ctrl::SpecCtrl;
 pub use warning::Warning;
 
 use table::Action;
@@ -43,6 +45,10 @@ impl Nmi {
         })
     }
 }
+
+/// Values that are taken without any effect: the option's name (with the part of its value), and
+/// why.
+pub(crate) type Notes = Vec<(&'static str, &'static str)>;
 
 /// The boot options.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +92,8 @@ pub struct Options {
     /// To be appended to dom0's command line: options that concern it too, and what stands
     /// behind ` -- `.
     pub dom0_extra: String,
+    /// `spec-ctrl=` and `xpti=`.
+    pub spec_ctrl: SpecCtrl,
     /// `debug-exit`: the port that ends an emulator's run (tests only).
     pub debug_exit: Option<u16>,
 }
@@ -118,6 +126,7 @@ impl Default for Options {
             dom0_max_vcpus: Dom0Vcpus::default(),
             dom0_vcpus_pin: false,
             dom0_extra: String::new(),
+            spec_ctrl: SpecCtrl::default(),
             debug_exit: None,
         }
     }
@@ -133,9 +142,10 @@ impl Options {
             None => (command_line, ""),
         };
         for word in join_spaced_lists(own) {
-            if let Some(warning) = options.take(&word) {
-                warnings.push(warning);
-            }
+            let mut notes = Notes::new();
+            warnings.extend(options.take(&word, &mut notes));
+            let notes = notes.into_iter();
+            warnings.extend(notes.map(|(name, why)| Warning::NoEffect { name, why }));
         }
         if !dom0.is_empty() {
             table::pass_on(&mut options, dom0);
@@ -144,7 +154,7 @@ impl Options {
     }
 
     /// Takes one word.
-    fn take(&mut self, word: &str) -> Option<Warning> {
+    fn take(&mut self, word: &str, notes: &mut Notes) -> Option<Warning> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
@@ -161,6 +171,10 @@ impl Options {
         };
         match action {
             Action::Value(set, expected) => match set(self, value.unwrap_or("")) {
+                Some(()) => None,
+                None => wrong(expected),
+            },
+            Action::Noted(set, expected) => match set(self, value.unwrap_or(""), notes) {
                 Some(()) => None,
                 None => wrong(expected),
             },

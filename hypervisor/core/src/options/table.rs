@@ -7,12 +7,18 @@ use super::level::{self, Levels};
 use super::serial;
 use super::sinks::{SINKS_EXPECTED, SWITCH_EXPECTED, Sinks, Switch};
 use super::size::{number, size};
-use super::{Nmi, Options};
+use super::spec_ctrl;
+use super::{Nmi, Notes, Options};
 
 /// What an option's word leads to.
 pub(super) enum Action {
     /// A value that is taken over; the text says what is expected.
     Value(fn(&mut Options, &str) -> Option<()>, &'static str),
+    /// The same, for an option of which some values have no effect.
+    Noted(
+        fn(&mut Options, &str, &mut Notes) -> Option<()>,
+        &'static str,
+    ),
     /// A switch: bare or with a boolean.
     Flag(fn(&mut Options, bool)),
     /// Taken over, and passed on to dom0's command line as it stands.
@@ -71,8 +77,9 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("maxcpus", Action::Value(|o, v| { o.max_cpus = Some(number(v).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0)?); Some(()) }, "a number of CPUs from 1")),
     ("conring_size", Action::Value(|o, v| { o.conring_size = size(v).filter(|s| (16 << 10..=64 << 20).contains(s)).and_then(|s| usize::try_from(s).ok())?; Some(()) }, "a size from 16K to 64M")),
     ("placeholder", Action::Silent),
-    ("spec-ctrl", Action::Nothing(NOT_YET)),
-    ("xpti", Action::Nothing(NOT_YET)),
+    ("spec-ctrl", Action::Noted(|o, v, notes| { o.spec_ctrl = o.spec_ctrl.parse(v, notes)?; Some(()) }, spec_ctrl::EXPECTED)),
+    ("xpti", Action::Noted(|o, v, notes| { o.spec_ctrl = o.spec_ctrl.parse_xpti(v, notes)?; Some(()) }, spec_ctrl::XPTI_EXPECTED)),
+    ("pv-l1tf", Action::Nothing("this version has not got this defence")),
     ("smt", Action::Nothing(NOT_YET)),
     ("cpuid", Action::Nothing(NOT_YET)),
     ("ucode", Action::Nothing(NOT_YET)),

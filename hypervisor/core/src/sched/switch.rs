@@ -14,7 +14,7 @@ use crate::sched::credit::{self, Priority};
 use crate::sched::place::Place;
 use crate::sched::wake::{choose_cpu, is_runnable};
 use crate::sync::atomic::Ordering;
-use crate::types::CpuId;
+use crate::types::{CpuId, DomId, VcpuId};
 use crate::vcpu::{Paused, Vcpu};
 
 /// What a CPU's scheduler keeps to itself.
@@ -28,6 +28,8 @@ pub struct CpuSched {
     programmed: Cell<u64>,
     /// The running vCPU gives way to others of its priority.
     pub(super) yielded: Cell<bool>,
+    /// The vCPU that ran last, idle ones left out.
+    guest: Cell<Option<(DomId, VcpuId)>>,
 }
 
 /// Does a CPU's pending work (softirqs), and switches vCPUs if that is due.
@@ -280,6 +282,10 @@ fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, no
 
 fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>, now: u64) {
     let machine = &cpu.hv.machine;
+    let guest = Some((vcpu.domain.id, vcpu.id));
+    if cpu.sched.guest.replace(guest) != guest {
+        machine.forget_branches();
+    }
     vcpu.domain.mark_dirty(cpu.id);
     let cx = Cx {
         hv: cpu.hv,

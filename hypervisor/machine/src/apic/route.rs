@@ -1,6 +1,7 @@
 //! How legacy interrupts are wired: the MADT's overrides.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use oxen_core::machine::GsiMode;
 use spin::Once;
@@ -16,6 +17,22 @@ pub(crate) struct Override {
     pub(crate) level: bool,
     /// Active low, else high.
     pub(crate) active_low: bool,
+}
+
+/// GSIs below 64 that the hypervisor uses itself, as bits.
+static OWN: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps a GSI for the hypervisor. Returns whether that is possible: the number is below 64.
+pub(crate) fn claim(gsi: u32) -> bool {
+    if gsi < u64::BITS {
+        OWN.fetch_or(1 << gsi, Ordering::AcqRel);
+    }
+    gsi < u64::BITS
+}
+
+/// Whether a GSI is the hypervisor's own.
+pub(crate) fn is_own(gsi: u32) -> bool {
+    gsi < u64::BITS && OWN.load(Ordering::Acquire) & 1 << gsi != 0
 }
 
 static OVERRIDES: Once<Vec<Override>> = Once::new();

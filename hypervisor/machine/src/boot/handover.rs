@@ -191,14 +191,16 @@ fn listen(irq: u8) {
         return;
     }
     let (gsi, mode) = route::isa(irq);
-    if ioapic::route(
-        gsi,
-        mode.level,
-        mode.active_low,
-        this_cpu().apic_id,
-        vectors::SERIAL,
-        false,
-    ) {
+    if route::claim(gsi)
+        && ioapic::route(
+            gsi,
+            mode.level,
+            mode.active_low,
+            this_cpu().apic_id,
+            vectors::SERIAL,
+            false,
+        )
+    {
         console::enable_receive_interrupt();
     }
 }

@@ -16,7 +16,7 @@ pub const MAX_MODULES: usize = 16;
 /// Longest command line in bytes: Linux takes 2047.
 pub const MAX_COMMAND_LINE: usize = 2048;
 
-/// A command line or a name. Bytes that are not ASCII are replaced by `?`.
+/// A command line or a name, in printable ASCII: white space is replaced by blanks, any other byte by `?`.
 pub type Text = ArrayString<MAX_COMMAND_LINE>;
 
 /// A file that the loader put into memory.
@@ -37,6 +37,8 @@ pub struct BootInfo {
     pub loader: Text,
     /// The hypervisor's command line, without the image's name.
     pub command_line: Text,
+    /// There was more of some command line than is kept.
+    pub cut: bool,
     /// Modules, in the order of the loader's entries.
     pub modules: ArrayVec<Module, MAX_MODULES>,
     /// Memory map as the firmware gives it: unsorted, possibly overlapping.
@@ -108,6 +110,7 @@ impl BootInfo {
         Self {
             loader: Text::new_const(),
             command_line: Text::new_const(),
+            cut: false,
             modules: ArrayVec::new_const(),
             memory: ArrayVec::new_const(),
             rsdp: None,
@@ -184,7 +187,8 @@ pub(super) fn text(
         }
         match byte {
             [0] => break,
-            [c] if c.is_ascii() => text.push(c.into()),
+            [c] if c.is_ascii_graphic() => text.push(c.into()),
+            [c] if c.is_ascii_whitespace() => text.push(' '),
             _ => text.push('?'),
         }
     }

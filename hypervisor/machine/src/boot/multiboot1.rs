@@ -34,11 +34,13 @@ pub(super) fn read(
     }
     // GRUB 2 leaves the file's name out, everyone else puts it in front.
     let named = !info.loader.starts_with("GRUB 2");
-    let line = |at: u32| -> Result<Text, BootError> {
+    let mut cut = false;
+    let mut line = |at: u32| -> Result<Text, BootError> {
         if at == 0 {
             return Ok(Text::new());
         }
         let line = text(memory, "command line", at.into(), MAX_COMMAND_LINE)?;
+        cut |= line.is_full();
         Ok(if named {
             without_first_word(&line)
         } else {
@@ -62,6 +64,7 @@ pub(super) fn read(
             info.add_module(word(0)?, word(4)?, line(word(8)?)?)?;
         }
     }
+    info.cut = cut;
     if flags & HAS_MEMORY_MAP != 0 {
         memory_map(info, memory, field(48)?.into(), field(44)?)?;
     } else if flags & HAS_MEMORY != 0 {

@@ -94,6 +94,12 @@ fn read_tag(info: &mut BootInfo, memory: &impl PhysMemory, tag: Tag) -> Result<(
         TAG_ACPI_OLD if info.rsdp.is_none() => info.rsdp = rsdp(memory, tag),
         _ => {}
     }
+    let newest = match tag.kind {
+        TAG_COMMAND_LINE => Some(&info.command_line),
+        TAG_MODULE => info.modules.last().map(|module| &module.command_line),
+        _ => None,
+    };
+    info.cut |= newest.is_some_and(|line| line.is_full());
     Ok(())
 }
 

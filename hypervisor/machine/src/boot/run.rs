@@ -17,23 +17,7 @@ oxen_run_guests:
     sub rsp, 8
     call {first_entry}
     add rsp, 8
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rax
-    pop rcx
-    pop rdx
-    pop rsi
-    pop rdi
-    add rsp, 8
-    jmp oxen_guest_iret
+    jmp oxen_return_by_iret
     .text
     "#,
     first_entry = sym trap::on_first_entry,

@@ -8,7 +8,7 @@ use spin::Mutex;
 
 use super::e820::{self, Ranges, ram_pages, remove};
 use super::handover::{self, GuestMemory};
-use super::info::BootInfo;
+use super::info::{BootInfo, MAX_COMMAND_LINE};
 use super::phys::LowMemory;
 use super::{alloc, devices};
 use crate::console::println;
@@ -36,6 +36,12 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
             "loader: {}; command line: {}",
             boot.loader, boot.command_line
         );
+        if boot.cut {
+            println!(
+                "WARNING: the command line is longer than {} bytes, the rest is ignored",
+                MAX_COMMAND_LINE - 1
+            );
+        }
         acpi::init(&LowMemory, boot.rsdp.as_ref());
         memory::set_map(e820::sanitise(&boot.memory));
         alloc::start(free_memory(&boot));
@@ -117,6 +123,7 @@ extern "C" fn with_heap() -> ! {
     reboot::set_debug_exit(options.debug_exit);
     console::configure(&options.com1);
     devices::init();
+    crate::speculation::init(&options.spec_ctrl);
     or_stop("the other CPUs' stacks", devices::make_cpus(&options));
     let started = smp::start_all();
     println!("CPUs: {} of {}", started + 1, percpu::cpu_count());

@@ -8,7 +8,7 @@ use crate::acpi::Cpu;
 use crate::apic::{lapic, timer};
 use crate::paging::{self, MapError};
 use crate::percpu::{self, PerCpu, RSP0_OFFSET, this_cpu};
-use crate::{clock, control, cpu, memory, stacks, trap};
+use crate::{clock, control, cpu, memory, speculation, stacks, trap};
 
 /// Between INIT and the first start-up interrupt.
 const AFTER_INIT_NS: u64 = 10_000_000;
@@ -74,6 +74,7 @@ pub(super) extern "C" fn oxen_start_cpu() -> ! {
     let data = this_cpu();
     cpu::set_pat();
     trap::init_cpu(data);
+    speculation::init_cpu();
     lapic::init();
     data.tsc_offset.store(clock::measure(), Ordering::Release);
     timer::init();

@@ -32,7 +32,7 @@ const LDT_PAGES: usize = 16;
 pub(super) const CODE_SELECTOR: u16 = 0xe008;
 /// The base of SYSRET's selectors: 32-bit code here, data at +8, 64-bit code at +16.
 pub(super) const SYSRET_BASE: u16 = 0xe023;
-const DATA_SELECTOR: u16 = 0xe010;
+pub(crate) const DATA_SELECTOR: u16 = 0xe010;
 const TSS_SELECTOR: u16 = 0xe040;
 const LDT_SELECTOR: u16 = 0xe050;
 const LDT_INDEX: usize = 10;

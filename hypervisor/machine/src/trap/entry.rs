@@ -12,6 +12,7 @@ use oxen_abi::arch_x86::{FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64};
 use super::frame::{GENERAL_BYTES, HostFrame, PUSHED_BYTES};
 use super::vectors;
 use crate::percpu::{CpuHeader, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header};
+use crate::speculation;
 
 /// Words of [`CpuHeader::entry`].
 pub(crate) mod word {
@@ -146,6 +147,69 @@ global_asm!(
 77:
     .endm
 
+    // What a guest may have taught the processor's predictors is made harmless. RAX, RCX and RDX are lost. Nearly always
+    // there is nothing to do; the rest is out of line.
+    .macro GUARD_ENTRY
+    cmp byte ptr [rip + {on_entry}], 0
+    jne 81f
+82:
+    .pushsection .text.entry_guard, "ax", @progbits
+81:
+    test byte ptr [rip + {on_entry}], {entry_ibrs}
+    jz 83f
+    mov ecx, 0x48
+    mov eax, [rip + {host_spec_ctrl}]
+    xor edx, edx
+    wrmsr
+83:
+    test byte ptr [rip + {on_entry}], {entry_ibpb}
+    jz 84f
+    mov ecx, 0x49
+    mov eax, 1
+    xor edx, edx
+    wrmsr
+84:
+    test byte ptr [rip + {on_entry}], {entry_rsb}
+    jz 82b
+    // 32 calls: as deep as any return stack. What returns to one of them in speculation stays in its loop.
+    mov ecx, 16
+85: call 87f
+86: pause
+    lfence
+    jmp 86b
+87: call 89f
+88: pause
+    lfence
+    jmp 88b
+89: dec ecx
+    jnz 85b
+    add rsp, 8 * 32
+    lfence
+    jmp 82b
+    .popsection
+    .endm
+
+    // The other way, before the guest's registers come back. RAX, RCX and RDX are lost.
+    .macro GUARD_RETURN
+    cmp byte ptr [rip + {on_return}], 0
+    jne 91f
+92:
+    .pushsection .text.entry_guard, "ax", @progbits
+91:
+    test byte ptr [rip + {on_return}], {return_ibrs}
+    jz 93f
+    mov ecx, 0x48
+    mov eax, [rip + {guest_spec_ctrl}]
+    xor edx, edx
+    wrmsr
+93:
+    test byte ptr [rip + {on_return}], {return_verw}
+    jz 92b
+    verw word ptr [rip + {verw_selector}]
+    jmp 92b
+    .popsection
+    .endm
+
     // ---- per-CPU stubs: executed at the bottom of a stack block, at a fixed distance from the CPU's header ----
     .section .text.entry_stubs, "ax", @progbits
     .macro SYSCALL_STUB cs, vector
@@ -190,6 +254,7 @@ oxen_sysenter:
     .global oxen_syscall_common
 oxen_syscall_common:
     SAVE
+    GUARD_ENTRY
     xor ebp, ebp
     mov rdi, rsp
     xor esi, esi
@@ -200,12 +265,15 @@ oxen_syscall_common:
     jz oxen_return_by_iret
 
     // RCX and R11 of the frame equal RIP and RFLAGS.
+    GUARD_RETURN
     RESTORE
     mov rsp, [rsp + {pushed_rsp}]
     sysretq
 
     .balign 16
+    .global oxen_return_by_iret
 oxen_return_by_iret:
+    GUARD_RETURN
     RESTORE
     add rsp, 8
     .global oxen_guest_iret
@@ -221,6 +289,7 @@ oxen_trap:
     test byte ptr [rsp + {cs}], 3
     jz oxen_host_trap
 oxen_guest_trap:
+    GUARD_ENTRY
     xor ebp, ebp
     xor esi, esi
     sub rsp, 8
@@ -242,6 +311,7 @@ oxen_host_trap:
     iretq
     // The return to a guest failed. RAX is the main frame, which now has all of the guest's registers.
 2:  mov rsp, rax
+    GUARD_ENTRY
     mov rdi, rsp
     xor ebp, ebp
     xor esi, esi
@@ -274,12 +344,28 @@ oxen_debug:
 oxen_paranoid:
     CLEAR_AC
     SAVE
-    mov rdi, rsp
+    // SPEC_CTRL may be the guest's or the hypervisor's own, and has to be the same again afterwards.
+    test byte ptr [rip + {on_entry}], {entry_ibrs}
+    jz 2f
+    mov ecx, 0x48
+    rdmsr
+    mov r12d, eax
+    mov eax, [rip + {host_spec_ctrl}]
+    xor edx, edx
+    wrmsr
+2:  mov rdi, rsp
     xor esi, esi
     mov rbx, rsp
     and rsp, -16
     call {on_paranoid}
     mov rsp, rbx
+    test byte ptr [rip + {on_entry}], {entry_ibrs}
+    jz 3f
+    mov ecx, 0x48
+    mov eax, r12d
+    xor edx, edx
+    wrmsr
+3:
     RESTORE
     add rsp, 8
     iretq
@@ -327,6 +413,16 @@ oxen_gates:
     block_mask = const -(crate::layout::STACK_BLOCK.cast_signed()),
     main_frame = const RSP0_OFFSET - PUSHED_BYTES as u64,
     smap = sym crate::control::SMAP,
+    on_entry = sym speculation::ON_ENTRY,
+    on_return = sym speculation::ON_RETURN,
+    host_spec_ctrl = sym speculation::HOST_SPEC_CTRL,
+    guest_spec_ctrl = sym speculation::GUEST_SPEC_CTRL,
+    verw_selector = sym speculation::VERW_SELECTOR,
+    entry_rsb = const speculation::ENTRY_RSB,
+    entry_ibrs = const speculation::ENTRY_IBRS,
+    entry_ibpb = const speculation::ENTRY_IBPB,
+    return_ibrs = const speculation::RETURN_IBRS,
+    return_verw = const speculation::RETURN_VERW,
     on_syscall = sym super::dispatch::on_syscall,
     on_guest_trap = sym super::dispatch::on_guest_trap,
     on_return_fault = sym super::dispatch::on_return_fault,

@@ -107,7 +107,7 @@ impl Fifo {
     }
 
     fn word<M: Machine>(&self, machine: &M, port: u32) -> Option<&'static AtomicU32> {
-        let page = self.pages.get((port / WORDS_PER_PAGE) as usize)?;
+        let page = crate::speculation::get(&self.pages, (port / WORDS_PER_PAGE) as usize)?;
         machine.page32(*page)?.get((port % WORDS_PER_PAGE) as usize)
     }
 
