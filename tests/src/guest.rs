@@ -18,6 +18,8 @@ pub struct GuestRun {
     pub name: &'static str,
     /// The test guest's command line.
     pub args: &'static str,
+    /// Further options of the hypervisor.
+    pub hypervisor_args: &'static str,
     /// Where it runs, and when.
     pub on: &'static [(Hypervisor, When)],
     /// Virtual CPUs.

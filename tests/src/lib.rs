@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot_time;
+pub mod boots;
 pub mod checks;
 pub mod console;
 pub mod dom0;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::boots::{BootRun, Kernel};
 use crate::checks::{faults, hardware, leaks, lifecycle, registers};
 use crate::guest::GuestRun;
+use crate::qemu::Port;
 use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
 use crate::session::{Check, Session};
@@ -91,6 +93,7 @@ pub const GUEST_RUNS: &[GuestRun] = &[
     GuestRun {
         name: "conformance",
         args: "mode=conformance debug exit=reboot",
+        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 1,
         time: Duration::from_secs(300),
@@ -98,13 +101,23 @@ pub const GUEST_RUNS: &[GuestRun] = &[
     GuestRun {
         name: "conformance, 2 CPUs",
         args: "mode=conformance debug exit=reboot",
+        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 2,
+        time: Duration::from_secs(300),
+    },
+    GuestRun {
+        name: "all speculation defences",
+        args: "mode=conformance exit=reboot",
+        hypervisor_args: "spec-ctrl=rsb,md-clear,ibpb-entry,ssbd",
+        on: &[(Oxen, Always)],
         cpus: 2,
         time: Duration::from_secs(300),
     },
     GuestRun {
         name: "two domains",
         args: "mode=pair debug exit=reboot",
+        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 2,
         time: Duration::from_secs(300),
@@ -112,11 +125,101 @@ pub const GUEST_RUNS: &[GuestRun] = &[
     GuestRun {
         name: "50,000 random hypercalls",
         args: "mode=fuzz count=50000 seed=1 exit=reboot",
+        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Full)],
         cpus: 1,
         time: Duration::from_secs(600),
     },
 ];
+
+/// All boots that are judged by the hypervisor's own lines.
+pub const BOOT_RUNS: &[BootRun] = &[
+    BootRun {
+        name: "no module",
+        shows: &["Oxen cannot start: dom0: the boot loader loaded no dom0 kernel"],
+        kernel: Kernel::Missing,
+        ..PLAIN
+    },
+    BootRun {
+        name: "a truncated ELF kernel",
+        shows: &["Oxen cannot start: dom0: the dom0 kernel cannot be used: "],
+        kernel: Kernel::HalfElf,
+        ..PLAIN
+    },
+    BootRun {
+        name: "a truncated bzImage",
+        shows: &["Oxen cannot start: dom0: the dom0 kernel cannot be used: "],
+        kernel: Kernel::HalfBzImage,
+        ..PLAIN
+    },
+    BootRun {
+        name: "a hostile command line",
+        hypervisor_args: HOSTILE,
+        shows: &[
+            r"boot option '=' is not known and is ignored",
+            r"boot option 'dom0_mem=-99999999999999999999G' has a wrong value: expected ",
+            r"boot option '\?\[2J' is not known",
+            r"boot option 'loglvl=' has a wrong value: expected ",
+            "VERDICT passed=1 failed=0",
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a command line that is too long",
+        hypervisor_args: LONG,
+        shows: &[
+            "WARNING: the command line is longer than 2047 bytes, the rest is ignored",
+            "boot option 'yyyyyyyyy",
+            "VERDICT passed=1 failed=0",
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a processor open to Meltdown",
+        cpu: ",vendor=GenuineIntel",
+        kernel: Kernel::TestGuest("mode=pair exit=reboot"),
+        shows: &[
+            "WARNING: this processor is open to Meltdown",
+            "No further domain: this processor is open to Meltdown",
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "the same, and guests all the same",
+        cpu: ",vendor=GenuineIntel",
+        hypervisor_args: "xpti=no",
+        kernel: Kernel::TestGuest("mode=pair exit=reboot"),
+        shows: &[
+            "guests are allowed by the boot options",
+            r"VERDICT passed=\d\d+ failed=0",
+        ],
+        ..PLAIN
+    },
+];
+
+/// Boots the test guest for one short check.
+const PLAIN: BootRun = BootRun {
+    name: "",
+    when: Always,
+    hypervisor_args: "",
+    kernel: Kernel::TestGuest("mode=conformance only=xen_version/version exit=reboot"),
+    cpus: 1,
+    cpu: "",
+    port: Port::Com1,
+    shows: &[],
+};
+
+/// More than the hypervisor keeps.
+const LONG: &str = match core::str::from_utf8(&[b'y'; 3000]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+/// Wrong values, control characters, numbers that overflow.
+const HOSTILE: &str = concat!(
+    "= == --x =x dom0_mem=-99999999999999999999G \u{1b}[2J loglvl= mem=0x badpage=,, com1=,,,, console=com1 ",
+    "dom0_max_vcpus=0 maxcpus=-1 conring_size=99999999999999999999 %s%n%x no- no-no-noreboot ",
+);
 
 /// All sessions.
 pub const SESSIONS: &[Session] = &[

@@ -9,6 +9,13 @@ use anyhow::{Context, Result};
 pub enum Boot {
     /// GRUB from a CD image.
     Iso(PathBuf),
+    /// QEMU's own multiboot loader, and no module.
+    Alone {
+        /// A 32-bit multiboot ELF file.
+        hypervisor: PathBuf,
+        /// Its command line.
+        hypervisor_args: String,
+    },
     /// QEMU's own multiboot loader: saves about a second.
     Direct {
         /// A 32-bit multiboot ELF file.
@@ -38,6 +45,20 @@ pub struct Machine {
     pub gdb: bool,
     /// What the machine's clock follows.
     pub clock: Clock,
+    /// Changes to the CPU model, as QEMU takes them: `,vendor=GenuineIntel`.
+    pub cpu: &'static str,
+    /// The serial port that is the console.
+    pub port: Port,
+}
+
+/// A serial port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Port {
+    /// The first one.
+    #[default]
+    Com1,
+    /// The second one; the first one goes nowhere.
+    Com2,
 }
 
 /// What the machine's clock follows.
@@ -62,7 +83,12 @@ impl Machine {
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
         let counted = self.clock == Clock::Instructions;
-        qemu.args(["-machine", "q35", "-cpu", &cpu_model(counted)?]);
+        qemu.args([
+            "-machine",
+            "q35",
+            "-cpu",
+            &format!("{}{}", cpu_model(counted)?, self.cpu),
+        ]);
         qemu.args([
             "-accel",
             if counted || self.cpus as usize > host_cpus() {
@@ -86,7 +112,11 @@ impl Machine {
             "-device",
             DEBUG_EXIT,
         ]);
-        qemu.args(["-chardev", chardev, "-serial", "chardev:com1"]);
+        qemu.args(["-chardev", chardev]);
+        if self.port == Port::Com2 {
+            qemu.args(["-serial", "null"]);
+        }
+        qemu.args(["-serial", "chardev:com1"]);
         // Nothing leaves the machine: DHCP and the gateway answer, and that is all.
         qemu.args(["-nic", "user,model=e1000e,restrict=on"]);
         if let Some(disk) = &self.disk {
@@ -105,6 +135,13 @@ impl Machine {
                     escape(&iso.display().to_string())
                 ));
                 qemu.args(["-device", "ide-cd,drive=cd0,bus=ide.0", "-boot", "d"]);
+            }
+            Boot::Alone {
+                hypervisor,
+                hypervisor_args,
+            } => {
+                qemu.arg("-kernel").arg(hypervisor);
+                qemu.args(["-append", hypervisor_args]);
             }
             Boot::Direct {
                 hypervisor,

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use oxen_tests::qemu::{Boot, Clock, Machine};
+use oxen_tests::boots::{BootRun, Kernel};
+use oxen_tests::qemu::{Boot, Clock, Machine, Port};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
@@ -147,6 +148,49 @@ pub(crate) fn test_guest(
         disk: None,
         gdb: false,
         clock: Clock::Host,
+        cpu: "",
+        port: Port::Com1,
+    })
+}
+
+/// The machine of a boot that is judged by the hypervisor's own lines.
+pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
+    let hypervisor = hypervisor::get(Which::Oxen)?;
+    let hypervisor_args = format!("{} {}", hypervisor.args, run.hypervisor_args);
+    let half = |kernel: &Path| -> Result<PathBuf> {
+        let bytes = fs::read(kernel)?;
+        let out = dir.join("half");
+        fs::write(&out, &bytes[..bytes.len() / 2])?;
+        Ok(out)
+    };
+    let (kernel, kernel_args) = match run.kernel {
+        Kernel::TestGuest(args) => (Some(bare::test_guest(&Bare::find()?)?), args),
+        Kernel::HalfElf => (Some(half(&bare::test_guest(&Bare::find()?)?)?), ""),
+        Kernel::HalfBzImage => (Some(half(&dom0::build()?.kernel)?), ""),
+        Kernel::Missing => (None, ""),
+    };
+    let boot = match kernel {
+        Some(kernel) => Boot::Direct {
+            hypervisor: hypervisor.elf32,
+            hypervisor_args,
+            kernel,
+            kernel_args: format!("{DOM0_ARGS} {kernel_args}"),
+            initrd: None,
+        },
+        None => Boot::Alone {
+            hypervisor: hypervisor.elf32,
+            hypervisor_args,
+        },
+    };
+    Ok(Machine {
+        cpus: run.cpus,
+        memory: "2048M".to_owned(),
+        boot,
+        disk: None,
+        gdb: false,
+        clock: Clock::Host,
+        cpu: run.cpu,
+        port: run.port,
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use oxen_tests::console::{Console, Lines};
-use oxen_tests::qemu::{Clock, Machine};
+use oxen_tests::qemu::{Clock, Machine, Port};
 
 use crate::dom0::Start;
 use crate::hypervisor::Which;
@@ -103,6 +103,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         disk: None,
         gdb: options.gdb,
         clock: Clock::Host,
+        cpu: "",
+        port: Port::Com1,
     };
     if options.gdb {
         eprintln!(

@@ -8,9 +8,10 @@ use std::str::FromStr;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use oxen_tests::boot_time;
+use oxen_tests::boots::{self, BootRun};
 use oxen_tests::guest::{self, GuestRun};
-use oxen_tests::list::{GUEST_RUNS, SESSIONS};
-use oxen_tests::qemu::{Boot, Clock, Machine};
+use oxen_tests::list::{BOOT_RUNS, GUEST_RUNS, SESSIONS};
+use oxen_tests::qemu::{Boot, Clock, Machine, Port};
 use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
 use tempfile::TempDir;
 
@@ -97,6 +98,11 @@ fn steps(options: &Options) -> Vec<Step> {
             }
         }
     }
+    for run in BOOT_RUNS {
+        if run.when == When::Always || options.full {
+            steps.push(boot_step(run));
+        }
+    }
     for session in SESSIONS {
         for &(hypervisor, when) in session.on {
             if when == When::Always || options.full {
@@ -163,13 +169,29 @@ fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
     let log = log_file(&name);
     Step::new(&name, move || {
         let dir = folders(&log)?;
-        let machine = setup::test_guest(which(hypervisor), "", run.args, run.cpus, dir.path())?;
+        let machine = setup::test_guest(
+            which(hypervisor),
+            run.hypervisor_args,
+            run.args,
+            run.cpus,
+            dir.path(),
+        )?;
         let verdict = guest::run(&machine, &log, run.time, false)?;
         println!(
             "{} checks passed, {} skipped",
             verdict.passed, verdict.skipped
         );
         Ok(())
+    })
+}
+
+fn boot_step(run: &'static BootRun) -> Step {
+    let name = format!("{} on {}", run.name, Hypervisor::Oxen.name());
+    let log = log_file(&name);
+    Step::new(&name, move || {
+        let dir = folders(&log)?;
+        let machine = setup::boot_run(run, dir.path())?;
+        boots::run(run, &machine, &log)
     })
 }
 
@@ -260,6 +282,8 @@ fn machine_with(cpus: u32, boot: Boot, disk: Option<PathBuf>) -> Machine {
         disk,
         gdb: false,
         clock: Clock::Host,
+        cpu: "",
+        port: Port::Com1,
     }
 }
 

@@ -1,0 +1,59 @@
+//! Boots that are judged by what the hypervisor itself prints: what it does with its options, and how it refuses what
+//! it cannot start.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::console::{Console, Lines};
+use crate::qemu::{Machine, Port};
+use crate::session::{When, with_log};
+
+/// The longest that a line may take to come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the hypervisor is given as dom0's kernel.
+#[derive(Clone, Copy, Debug)]
+pub enum Kernel {
+    /// The test guest, with this command line.
+    TestGuest(&'static str),
+    /// The first half of the test guest, an ELF file.
+    HalfElf,
+    /// The first half of Debian's kernel, a bzImage.
+    HalfBzImage,
+    /// The boot loader loads no module.
+    Missing,
+}
+
+/// A boot, and the lines that it must print.
+pub struct BootRun {
+    /// Its name in the table of results.
+    pub name: &'static str,
+    /// When it runs.
+    pub when: When,
+    /// Further options of the hypervisor.
+    pub hypervisor_args: &'static str,
+    /// dom0's kernel.
+    pub kernel: Kernel,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Changes to the emulated CPU, as QEMU takes them: `,vendor=GenuineIntel`.
+    pub cpu: &'static str,
+    /// The serial port that is looked at.
+    pub port: Port,
+    /// Patterns in the order in which they must come.
+    pub shows: &'static [&'static str],
+}
+
+/// Boots `machine` and waits for the lines; then the machine is killed. `log` gets the serial console.
+pub fn run(boot: &BootRun, machine: &Machine, log: &Path) -> Result<()> {
+    let mut console = Console::start(machine, log, false, Lines::All)?;
+    for pattern in boot.shows {
+        console
+            .expect(pattern, PATIENCE)
+            .context("in this order")
+            .map_err(|err| with_log(err, log))?;
+    }
+    Ok(())
+}
