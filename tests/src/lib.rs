@@ -16,3 +16,4 @@ pub mod guest;
 pub mod list;
 pub mod qemu;
 pub mod session;
+pub mod trace;

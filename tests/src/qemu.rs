@@ -49,6 +49,8 @@ pub struct Machine {
     pub cpu: &'static str,
     /// The serial port that is the console.
     pub port: Port,
+    /// Where the emulator is asked for, and leaves, traces of what it executes.
+    pub trace: Option<Trace>,
 }
 
 /// A serial port.
@@ -59,6 +61,15 @@ pub enum Port {
     Com1,
     /// The second one; the first one goes nowhere.
     Com2,
+}
+
+/// Where the emulator is asked for, and leaves, traces of what it executes.
+#[derive(Clone)]
+pub struct Trace {
+    /// Unix socket of the emulator's monitor.
+    pub monitor: PathBuf,
+    /// The emulator's log.
+    pub log: PathBuf,
 }
 
 /// What the machine's clock follows.
@@ -76,6 +87,21 @@ pub enum Clock {
 const DEBUG_EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
 
 impl Machine {
+    /// A machine with nothing special to it.
+    pub fn new(cpus: u32, memory: &str, boot: Boot) -> Self {
+        Self {
+            cpus,
+            memory: memory.to_owned(),
+            boot,
+            disk: None,
+            gdb: false,
+            clock: Clock::Host,
+            cpu: "",
+            port: Port::Com1,
+            trace: None,
+        }
+    }
+
     /// The QEMU command with the serial console on `chardev` (an argument of `-chardev` with the id `com1`).
     ///
     /// QEMU dies with the thread that starts it, so that no machine is ever left running.
@@ -159,6 +185,14 @@ impl Machine {
                 }
                 qemu.args(["-initrd", &modules]);
             }
+        }
+        if let Some(trace) = &self.trace {
+            qemu.arg("-monitor");
+            qemu.arg(format!(
+                "unix:{},server=on,wait=off",
+                escape(&trace.monitor.display().to_string())
+            ));
+            qemu.arg("-D").arg(&trace.log);
         }
         if self.gdb {
             qemu.args(["-s", "-S"]);

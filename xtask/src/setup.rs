@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oxen_tests::boots::{BootRun, Kernel};
-use oxen_tests::qemu::{Boot, Clock, Machine, Port};
+use oxen_tests::qemu::{Boot, Machine};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
@@ -15,6 +15,9 @@ use crate::{bare, cpio, iso, paths};
 
 /// dom0's console is the hypervisor's, from the first line on.
 const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
+
+/// Of the test guest's machine.
+const MEMORY: &str = "2048M";
 
 /// What boots.
 pub(crate) struct Setup<'a> {
@@ -141,16 +144,7 @@ pub(crate) fn test_guest(
         },
         dir,
     )?;
-    Ok(Machine {
-        cpus,
-        memory: "2048M".to_owned(),
-        boot,
-        disk: None,
-        gdb: false,
-        clock: Clock::Host,
-        cpu: "",
-        port: Port::Com1,
-    })
+    Ok(Machine::new(cpus, MEMORY, boot))
 }
 
 /// The machine of a boot that is judged by the hypervisor's own lines.
@@ -183,14 +177,9 @@ pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
         },
     };
     Ok(Machine {
-        cpus: run.cpus,
-        memory: "2048M".to_owned(),
-        boot,
-        disk: None,
-        gdb: false,
-        clock: Clock::Host,
         cpu: run.cpu,
         port: run.port,
+        ..Machine::new(run.cpus, MEMORY, boot)
     })
 }
 

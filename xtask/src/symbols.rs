@@ -10,9 +10,12 @@
 //! | 8 each | offset of the function from [`IMAGE_BASE`], offset of its name from the start of the table; ascending |
 //! | | the names, each ended by a NUL |
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use elf::ElfBytes;
-use elf::abi::{SHT_NOBITS, STT_FUNC};
+use elf::abi::{SHN_UNDEF, SHT_NOBITS, STT_FUNC};
 use elf::endian::LittleEndian;
 
 /// The virtual address that the hypervisor is linked at.
@@ -76,6 +79,47 @@ fn functions(elf: &ElfBytes<'_, LittleEndian>) -> Result<Vec<(u32, String)>> {
     functions.sort();
     functions.dedup_by_key(|(offset, _)| *offset);
     Ok(functions)
+}
+
+/// The functions of an ELF file, for telling what lies at an address.
+pub(crate) struct Functions {
+    /// By address.
+    all: Vec<(u64, String)>,
+}
+
+impl Functions {
+    /// Reads the symbol table of the file at `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let image = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let elf = ElfBytes::<LittleEndian>::minimal_parse(&image)
+            .with_context(|| format!("{} is no little-endian ELF file", path.display()))?;
+        let (symbols, names) = elf
+            .symbol_table()?
+            .with_context(|| format!("{} has no symbol table", path.display()))?;
+        let mut all = Vec::new();
+        for symbol in symbols.iter().filter(|symbol| symbol.st_shndx != SHN_UNDEF) {
+            let name = names.get(usize::try_from(symbol.st_name)?)?;
+            all.push((
+                symbol.st_value,
+                format!("{:#}", rustc_demangle::demangle(name)),
+            ));
+        }
+        all.sort();
+        Ok(Self { all })
+    }
+
+    /// The last one at or before `address`, within a megabyte.
+    pub(crate) fn at(&self, address: u64) -> Option<&str> {
+        let behind = self.all.partition_point(|(start, _)| *start <= address);
+        let (start, name) = self.all.get(behind.checked_sub(1)?)?;
+        (address - start < 1 << 20).then_some(name)
+    }
+
+    /// Where a function starts.
+    pub(crate) fn address(&self, name: &str) -> Option<u64> {
+        let found = self.all.iter().find(|(_, other)| other == name);
+        found.map(|&(address, _)| address)
+    }
 }
 
 fn table(functions: &[(u32, String)], limit: usize) -> Result<Vec<u8>> {

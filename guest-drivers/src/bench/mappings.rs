@@ -5,30 +5,30 @@ use oxen_abi::hypercall::{HYPERVISOR_MMU_UPDATE, HYPERVISOR_UPDATE_VA_MAPPING};
 use oxen_abi::mmu::{MMUEXT_PIN_L1_TABLE, MMUEXT_UNPIN_TABLE, MmuUpdate, UVMF_INVLPG, UVMF_NONE};
 use oxen_abi::xen::DOMID_SELF;
 
-use super::measure;
+use super::Meter;
 use crate::conformance::mmuext_for;
 use crate::pagetable::{self, RO, RW};
 use crate::sys::frame::Frame;
 use crate::sys::hypercall::{self, Result};
 
-pub(super) fn run(empty: u64) -> Result<()> {
+pub(super) fn run(meter: &Meter) -> Result<()> {
     let page = Frame::new();
     let (writable, read_only) = (page.mfn() << 12 | RW, page.mfn() << 12 | RO);
     let map = |value: u64, flags: u64| {
         let _ = hypercall::call(HYPERVISOR_UPDATE_VA_MAPPING, [page.address(), value, flags]);
     };
-    measure("mmu.update_va_mapping.same", 1, empty, |_| {
+    meter.measure("mmu.update_va_mapping.same", 1, |_| {
         map(writable, UVMF_NONE)
     });
-    measure("mmu.update_va_mapping.invlpg", 1, empty, |_| {
+    meter.measure("mmu.update_va_mapping.invlpg", 1, |_| {
         map(writable, UVMF_INVLPG)
     });
-    measure("mmu.update_va_mapping.changing", 1, empty, |round| {
+    meter.measure("mmu.update_va_mapping.changing", 1, |round| {
         map(if round % 2 == 0 { read_only } else { writable }, UVMF_NONE);
     });
     pagetable::make_writable(page)?;
     let entry = pagetable::entry(page.address(), 1).ok_or(Errno::EFAULT)?;
-    measure("mmu.update.one", 1, empty, |_| {
+    meter.measure("mmu.update.one", 1, |_| {
         let _ = pagetable::update(entry.machine, writable);
     });
     let mut same = [MmuUpdate::default(); 128];
@@ -54,8 +54,8 @@ pub(super) fn run(empty: u64) -> Result<()> {
             ],
         );
     };
-    measure("mmu.update.batch_same", 128, empty, |_| submit(&mut same));
-    measure("mmu.update.batch_changing", 128, empty, |round| {
+    meter.measure("mmu.update.batch_same", 128, |_| submit(&mut same));
+    meter.measure("mmu.update.batch_changing", 128, |round| {
         submit(if round % 2 == 0 {
             &mut changed
         } else {
@@ -67,7 +67,7 @@ pub(super) fn run(empty: u64) -> Result<()> {
         slot.store(page.mfn() << 12 | RO, core::sync::atomic::Ordering::Relaxed);
     }
     pagetable::make_read_only(table)?;
-    measure("mmu.pin_unpin_l1", 1, empty, |_| {
+    meter.measure("mmu.pin_unpin_l1", 1, |_| {
         let _ = mmuext_for(MMUEXT_PIN_L1_TABLE, table.mfn(), 0, DOMID_SELF);
         let _ = mmuext_for(MMUEXT_UNPIN_TABLE, table.mfn(), 0, DOMID_SELF);
     });

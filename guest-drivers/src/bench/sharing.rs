@@ -8,7 +8,7 @@ use oxen_abi::grant_table as abi;
 use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_GRANT_TABLE_OP};
 use oxen_abi::xen::DOMID_SELF;
 
-use super::measure;
+use super::Meter;
 use crate::conformance::{self, Table, bind_ipi};
 use crate::event::two_level;
 use crate::sys::frame::Frame;
@@ -18,15 +18,15 @@ use crate::sys::shared;
 /// A grant reference above the reserved ones.
 const REF: u32 = 30;
 
-pub(super) fn run(empty: u64) -> Result<()> {
-    events(empty)?;
-    copies(empty);
-    mapping(empty)
+pub(super) fn run(meter: &Meter) -> Result<()> {
+    events(meter)?;
+    copies(meter);
+    mapping(meter)
 }
 
 /// Sends to a port of the own vCPU, which is open while the vCPU has its upcalls masked, so that each
 /// sending goes the whole way.
-fn events(empty: u64) -> Result<()> {
+fn events(meter: &Meter) -> Result<()> {
     let port = bind_ipi(0)?;
     let (Some(page), Some(info)) = (shared::info(), shared::vcpu_info(0)) else {
         return Err(Errno::EFAULT);
@@ -36,7 +36,7 @@ fn events(empty: u64) -> Result<()> {
     };
     let before = info.upcall_mask.swap(1, Ordering::SeqCst);
     two_level::set_mask(&page.mask, port, false);
-    measure("event.send_self", 1, empty, |_| {
+    meter.measure("event.send_self", 1, |_| {
         let _ = hypercall::op(
             HYPERVISOR_EVENT_CHANNEL_OP,
             EVTCHNOP_SEND,
@@ -51,7 +51,7 @@ fn events(empty: u64) -> Result<()> {
     conformance::close(port).map(|_| ())
 }
 
-fn copies(empty: u64) {
+fn copies(meter: &Meter) {
     let (from, to) = (Frame::new(), Frame::new());
     let end = |frame: Frame| abi::CopyPtr {
         u: frame.mfn(),
@@ -66,14 +66,14 @@ fn copies(empty: u64) {
             ..abi::Copy::default()
         };
         let address = hypercall::address(&mut copy);
-        measure(name, 1, empty, |_| {
+        meter.measure(name, 1, |_| {
             let _ = grant_call(abi::GNTTABOP_COPY, address);
         });
     }
 }
 
 /// A grant of the own domain, mapped for writing and unmapped again.
-fn mapping(empty: u64) -> Result<()> {
+fn mapping(meter: &Meter) -> Result<()> {
     let table = Table::new().map_err(|_| Errno::EINVAL)?;
     let place = conformance::place().map_err(|_| Errno::EINVAL)?;
     table.grant_to(
@@ -94,7 +94,7 @@ fn mapping(empty: u64) -> Result<()> {
         ..abi::UnmapGrantRef::default()
     };
     let mut failed = 0;
-    measure("grant.map_unmap", 1, empty, |_| {
+    meter.measure("grant.map_unmap", 1, |_| {
         let _ = grant_call(abi::GNTTABOP_MAP_GRANT_REF, hypercall::address(&mut map));
         unmap.handle = map.handle;
         let _ = grant_call(

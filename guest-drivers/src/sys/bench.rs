@@ -7,11 +7,6 @@ use oxen_abi::hypercall::{HYPERVISOR_IRET, HYPERVISOR_SET_TRAP_TABLE};
 
 use super::{hypercall, trap};
 
-/// Instructions of the guest in one bounce, the trapping one included.
-pub const INT3_SHARE: u64 = 9;
-/// Instructions of the guest in one page fault.
-pub const PAGE_FAULT_SHARE: u64 = 10;
-
 global_asm!(
     ".pushsection .text.bench, \"ax\", @progbits",
     ".balign 16",
@@ -36,6 +31,11 @@ global_asm!(
     "push rax",
     "mov eax, {iret}",
     "syscall",
+    ".balign 16",
+    ".globl bench_mark",
+    "bench_mark:",
+    "nop",
+    "ret",
     ".popsection",
     iret = const HYPERVISOR_IRET,
 );
@@ -43,6 +43,14 @@ global_asm!(
 unsafe extern "C" {
     fn bench_int3();
     fn bench_page_fault();
+    fn bench_mark();
+}
+
+/// Does nothing, at an address that a trace shows.
+#[inline]
+pub fn mark() {
+    // SAFETY: it does nothing.
+    unsafe { bench_mark() };
 }
 
 /// Puts the bare handlers in place of the ordinary ones.

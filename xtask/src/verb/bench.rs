@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the same guest on ours and on Debian's Xen, and the ratio of the two.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,12 +8,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use oxen_tests::figures::{self, Figure};
-use oxen_tests::qemu::Clock;
+use oxen_tests::qemu::{Clock, Trace};
+use oxen_tests::trace::{self, Executed};
 use serde::Serialize;
 
 use crate::hypervisor::Which;
 use crate::packages::{self, Need};
-use crate::{paths, setup};
+use crate::{paths, setup, symbols};
+
+/// The function of the test guest that a trace starts and ends with.
+const MARKER: &str = "bench_mark";
 
 /// Options of `bench`.
 #[derive(Args)]
@@ -23,6 +28,9 @@ pub(crate) struct Options {
     /// Also write the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Instead, show which functions of ours the measurements whose names start so execute.
+    #[arg(long, value_name = "PREFIX")]
+    profile: Option<String>,
 }
 
 /// What can be measured.
@@ -46,6 +54,9 @@ struct Row {
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(Need::Boot)?;
+    if let Some(prefix) = &options.profile {
+        return profile(prefix);
+    }
     let rows = match options.what {
         What::Hypervisor => instructions()?,
     };
@@ -68,13 +79,61 @@ fn counted(which: Which) -> Result<Vec<Figure>> {
     let dir = setup::run_dir()?;
     let mut machine = setup::test_guest(which, "", "mode=bench exit=reboot", 1, dir.path())?;
     machine.clock = Clock::Instructions;
+    figures::take(&machine, &log_file(which)?)
+}
+
+/// The serial log, kept after the run.
+fn log_file(which: Which) -> Result<PathBuf> {
     let logs = paths::target().join("logs");
     fs::create_dir_all(&logs)?;
-    let name = match which {
+    Ok(logs.join(match which {
         Which::Oxen => "bench-on-oxen.log",
         Which::DebianXen => "bench-on-xen.log",
-    };
-    figures::take(&machine, &logs.join(name))
+    }))
+}
+
+/// A trace of what the guest's calls execute.
+fn traced(which: Which, only: &str) -> Result<Vec<Executed>> {
+    let dir = setup::run_dir()?;
+    let mut machine = setup::test_guest(which, "", "mode=bench trace exit=reboot", 1, dir.path())?;
+    machine.trace = Some(Trace {
+        monitor: dir.path().join("monitor"),
+        log: dir.path().join("trace.log"),
+    });
+    let guest = symbols::Functions::read(&paths::dist().join("oxen-test-guest"))?;
+    let marker = guest
+        .address(MARKER)
+        .context("the test guest has no marker")?;
+    trace::take(&machine, &log_file(which)?, marker, only)
+}
+
+/// Instructions of each function, per call.
+fn profile(prefix: &str) -> Result<ExitCode> {
+    let all = traced(Which::Oxen, prefix)?;
+    let dist = paths::dist();
+    let ours = symbols::Functions::read(&dist.join("oxen-syms"))?;
+    let guest = symbols::Functions::read(&dist.join("oxen-test-guest"))?;
+    for executed in all {
+        let mut counts: HashMap<&str, u64> = HashMap::new();
+        for instruction in &executed.instructions {
+            let name = ours
+                .at(instruction.address)
+                .or_else(|| guest.at(instruction.address).map(|_| "(the guest)"));
+            *counts.entry(name.unwrap_or("?")).or_default() += 1;
+        }
+        let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
+        counts.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
+        println!("{}: {} calls", executed.name, executed.calls);
+        for (name, count) in counts {
+            println!("{:>10.1}  {name}", per_call(count, executed.calls));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts of a trace are far below the 53 bits that a float keeps.
+fn per_call(count: u64, calls: u64) -> f64 {
+    count as f64 / calls as f64
 }
 
 /// Those that both have.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use oxen_tests::console::{Console, Lines};
-use oxen_tests::qemu::{Clock, Machine, Port};
+use oxen_tests::qemu::Machine;
 
 use crate::dom0::Start;
 use crate::hypervisor::Which;
@@ -97,14 +97,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         dir.path(),
     )?;
     let machine = Machine {
-        cpus: options.smp,
-        memory: options.memory.clone(),
-        boot,
-        disk: None,
         gdb: options.gdb,
-        clock: Clock::Host,
-        cpu: "",
-        port: Port::Com1,
+        ..Machine::new(options.smp, &options.memory, boot)
     };
     if options.gdb {
         eprintln!(

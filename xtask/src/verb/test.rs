@@ -11,7 +11,7 @@ use oxen_tests::boot_time;
 use oxen_tests::boots::{self, BootRun};
 use oxen_tests::guest::{self, GuestRun};
 use oxen_tests::list::{BOOT_RUNS, GUEST_RUNS, SESSIONS};
-use oxen_tests::qemu::{Boot, Clock, Machine, Port};
+use oxen_tests::qemu::{Boot, Machine};
 use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
 use tempfile::TempDir;
 
@@ -276,14 +276,8 @@ fn dom0_setup(hypervisor: Hypervisor, grub: bool) -> Setup<'static> {
 
 fn machine_with(cpus: u32, boot: Boot, disk: Option<PathBuf>) -> Machine {
     Machine {
-        cpus,
-        memory: "4096M".to_owned(),
-        boot,
         disk,
-        gdb: false,
-        clock: Clock::Host,
-        cpu: "",
-        port: Port::Com1,
+        ..Machine::new(cpus, "4096M", boot)
     }
 }
 
