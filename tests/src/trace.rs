@@ -54,7 +54,7 @@ fn run(machine: &Machine, log: &Path, marker: u64, only: &str) -> Result<Vec<Exe
     let mut monitor = None;
     let mut blocks = Blocks::default();
     loop {
-        let line = console.expect(r"(?m)^(TRACE \S+ \d+|BENCH end)$", PATIENCE)?;
+        let line = console.expect(r"(?m)^(TRACE \S+ \d+|BENCH end)\n", PATIENCE)?;
         let Some((name, calls)) = line
             .strip_prefix("TRACE ")
             .and_then(|rest| rest.split_once(' '))

@@ -5,6 +5,8 @@
 //! Interrupts are off throughout. A context switch replaces the frame's contents; no stack is
 //! switched, so nothing here may keep state of the interrupted vCPU across [`leave`].
 
+use alloc::sync::Arc;
+
 use oxen_abi::arch_x86::{ArchSharedInfo, CpuUserRegs};
 use oxen_abi::xen::SharedInfo;
 
@@ -27,40 +29,28 @@ pub struct Exception {
 
 /// The guest executed SYSCALL: a hypercall from its kernel, or a system call of its process.
 pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
-    let vcpu = cpu.current();
-    let cx = Cx {
-        hv: cpu.hv,
-        cpu,
-        vcpu: &vcpu,
-    };
-    if vcpu.kernel_mode.load(Ordering::Relaxed) {
-        crate::hypercall::dispatch(&cx, regs);
-    } else {
-        end(&cx, crate::trap::guest_syscall(&cx, regs));
-    }
+    for_current(cpu, |cx| {
+        if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
+            crate::hypercall::dispatch(cx, regs);
+        } else {
+            end(cx, crate::trap::guest_syscall(cx, regs));
+        }
+    });
 }
 
 /// The guest's instruction faulted or trapped.
 pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
-    let vcpu = cpu.current();
-    let cx = Cx {
-        hv: cpu.hv,
-        cpu,
-        vcpu: &vcpu,
-    };
-    end(&cx, crate::trap::exception(&cx, regs, exception));
+    for_current(cpu, |cx| {
+        end(cx, crate::trap::exception(cx, regs, exception))
+    });
 }
 
 /// The machine could not go back to the guest: the registers in the frame are no good.
 /// `exception` is what the attempt raised.
 pub fn return_fault<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
-    let vcpu = cpu.current();
-    let cx = Cx {
-        hv: cpu.hv,
-        cpu,
-        vcpu: &vcpu,
-    };
-    end(&cx, crate::trap::return_fault(&cx, regs, exception));
+    for_current(cpu, |cx| {
+        end(cx, crate::trap::return_fault(cx, regs, exception))
+    });
 }
 
 /// The platform raised an NMI that is for dom0: its first vCPU is to hear of it. `reason` is of
@@ -105,22 +95,37 @@ pub fn interrupt<M: Machine>(cpu: &PerCpu<M>, interrupt: Interrupt) {
 /// Does what is pending and returns once `regs` holds a vCPU that is to run now.
 pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     loop {
-        crate::sched::work(cpu, regs);
-        let vcpu = cpu.current();
-        if alloc::sync::Arc::ptr_eq(&vcpu, &cpu.idle) {
-            crate::sched::idle(cpu);
-            continue;
+        if crate::sched::is_due(cpu) {
+            settle(cpu, regs);
         }
-        let cx = Cx {
-            hv: cpu.hv,
-            cpu,
-            vcpu: &vcpu,
-        };
-        end(&cx, crate::trap::deliver_pending(&cx, regs));
+        for_current(cpu, |cx| end(cx, crate::trap::deliver_pending(cx, regs)));
         if cpu.shared().pending.load(Ordering::Acquire) == 0 {
             return;
         }
     }
+}
+
+/// Works off what is pending, and waits until there is a vCPU to run.
+#[inline(never)]
+fn settle<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    loop {
+        crate::sched::work(cpu, regs);
+        if !Arc::ptr_eq(&cpu.current.borrow(), &cpu.idle) {
+            return;
+        }
+        crate::sched::idle(cpu);
+    }
+}
+
+/// Runs something on behalf of the vCPU whose registers are in the frame. It is borrowed, not cloned, to spare
+/// the hot paths two locked instructions: the CPU goes over to another one only in [`leave`].
+fn for_current<M: Machine>(cpu: &PerCpu<M>, run: impl FnOnce(&Cx<'_, M>)) {
+    let vcpu = cpu.current.borrow();
+    run(&Cx {
+        hv: cpu.hv,
+        cpu,
+        vcpu: &vcpu,
+    });
 }
 
 /// Carries out what a trap's handling ended in.

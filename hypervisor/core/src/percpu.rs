@@ -1,9 +1,10 @@
 //! What each physical CPU has of its own.
 
 use alloc::sync::Arc;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use crate::domain::Domain;
+use crate::event::InfoWords;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -20,10 +21,13 @@ pub struct PerCpu<M: Machine> {
     /// The vCPU whose registers are in the register frame; the CPU's idle vCPU when there is
     /// nothing to run.
     pub current: RefCell<Arc<Vcpu<M>>>,
+    /// The running vCPU's `vcpu_info`, found once for each switch of vCPUs; `None` = look it up.
+    pub info: Cell<Option<InfoWords>>,
     /// This CPU's idle vCPU.
     pub idle: Arc<Vcpu<M>>,
     /// The scheduler's private part.
     pub sched: crate::sched::CpuSched,
+    shared: &'static CpuShared<M>,
 }
 
 impl<M: Machine> PerCpu<M> {
@@ -32,6 +36,8 @@ impl<M: Machine> PerCpu<M> {
         Self {
             id,
             hv,
+            shared: hv.cpu(id),
+            info: Cell::new(None),
             current: RefCell::new(Arc::clone(&idle)),
             idle,
             sched: crate::sched::CpuSched::default(),
@@ -40,7 +46,7 @@ impl<M: Machine> PerCpu<M> {
 
     /// The part that other CPUs may touch.
     pub fn shared(&self) -> &'static CpuShared<M> {
-        self.hv.cpu(self.id)
+        self.shared
     }
 
     /// The running vCPU.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use oxen_tests::figures::{self, Figure};
 use oxen_tests::qemu::{Clock, Trace};
-use oxen_tests::trace::{self, Executed};
+use oxen_tests::trace::{self, Executed, Instruction};
 use serde::Serialize;
 
 use crate::hypervisor::Which;
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Instead, show which functions of ours the measurements whose names start so execute.
     #[arg(long, value_name = "PREFIX")]
     profile: Option<String>,
+    /// With --profile: also list the instructions of the last call.
+    #[arg(long, requires = "profile")]
+    listing: bool,
 }
 
 /// What can be measured.
@@ -55,7 +58,7 @@ struct Row {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(Need::Boot)?;
     if let Some(prefix) = &options.profile {
-        return profile(prefix);
+        return profile(prefix, options.listing);
     }
     let rows = match options.what {
         What::Hypervisor => instructions()?,
@@ -108,7 +111,7 @@ fn traced(which: Which, only: &str) -> Result<Vec<Executed>> {
 }
 
 /// Instructions of each function, per call.
-fn profile(prefix: &str) -> Result<ExitCode> {
+fn profile(prefix: &str, listing: bool) -> Result<ExitCode> {
     let all = traced(Which::Oxen, prefix)?;
     let dist = paths::dist();
     let ours = symbols::Functions::read(&dist.join("oxen-syms"))?;
@@ -127,8 +130,24 @@ fn profile(prefix: &str) -> Result<ExitCode> {
         for (name, count) in counts {
             println!("{:>10.1}  {name}", per_call(count, executed.calls));
         }
+        if listing {
+            list(&executed, &ours);
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The instructions from the last entry to the hypervisor on.
+fn list(executed: &Executed, ours: &symbols::Functions) {
+    let all = &executed.instructions;
+    let entry = |instruction: &&Instruction| ours.at(instruction.address).is_some();
+    let length = all.len() / usize::try_from(executed.calls).unwrap_or(usize::MAX).max(1);
+    let start = all.len().saturating_sub(length);
+    for instruction in all.get(start..).unwrap_or_default().iter().filter(entry) {
+        let name = ours.at(instruction.address).unwrap_or_default();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        println!("{:#x} {name:24} {}", instruction.address, instruction.text);
+    }
 }
 
 /// Counts of a trace are far below the 53 bits that a float keeps.

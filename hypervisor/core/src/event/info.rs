@@ -140,6 +140,11 @@ pub fn info<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> Option<InfoWords> {
     InfoWords::at(machine, mfn, offset)
 }
 
+/// The `vcpu_info` of the vCPU that runs here.
+pub fn current_info<M: Machine>(cx: &Cx<'_, M>) -> Option<InfoWords> {
+    cx.cpu.info.get().or_else(|| info(cx.machine(), cx.vcpu))
+}
+
 /// Whether the vCPU has a `vcpu_info` at all, without which it must not be brought up.
 pub fn has_info<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> bool {
     info(machine, vcpu).is_some()
@@ -193,6 +198,8 @@ pub fn register<M: Machine>(
     };
     if moved.is_err() {
         let_go(cx.cpu, mfn);
+    } else if itself {
+        cx.cpu.info.set(info(machine, vcpu));
     }
     moved.map_err(MmError::from)
 }

@@ -34,8 +34,8 @@ pub use close::close_all;
 pub(crate) use hypercall::unmask_port;
 pub use hypercall::{compat_hypercall, hypercall};
 pub use info::{
-    InfoWords, VcpuEvents, has_info, has_pending, info, register, release, set_upcall_mask,
-    upcall_mask, upcall_ready,
+    InfoWords, VcpuEvents, current_info, has_info, has_pending, info, register, release,
+    set_upcall_mask, upcall_mask, upcall_ready,
 };
 pub use poll::{Poll, begin_poll, end_poll};
 pub use send::{notify, send_global_virq, send_virq};

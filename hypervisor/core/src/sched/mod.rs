@@ -20,5 +20,5 @@ pub use idle::idle;
 pub use ops::{compat_sched_op, sched_op};
 pub use place::VcpuSched;
 pub use queue::RunQueue;
-pub use switch::{CpuSched, deadline_moved, work};
+pub use switch::{CpuSched, deadline_moved, is_due, work};
 pub use wake::{block, is_runnable, kick, stop, stopped, wake, wake_paused, yield_now};

@@ -32,6 +32,13 @@ pub struct CpuSched {
     guest: Cell<Option<(DomId, VcpuId)>>,
 }
 
+/// Whether [`work`] has anything to do before the running vCPU goes on. For an idle CPU it has.
+#[inline]
+pub fn is_due<M: Machine>(cpu: &PerCpu<M>) -> bool {
+    let vcpu = cpu.current.borrow();
+    cpu.shared().pending.load(Ordering::Acquire) != 0 || !is_runnable(&vcpu) || is_idle(cpu, &vcpu)
+}
+
 /// Does a CPU's pending work (softirqs), and switches vCPUs if that is due.
 pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     loop {
@@ -238,6 +245,7 @@ fn switch<M: Machine>(
         save(cpu, regs, prev, now);
     }
     *cpu.current.borrow_mut() = Arc::clone(next);
+    cpu.info.set(crate::event::info(&cpu.hv.machine, next));
     cpu.sched.counted.set(now);
     cpu.sched.slice_end.set(now + credit::SLICE);
     if is_idle(cpu, next) {

@@ -110,7 +110,7 @@ pub(super) fn bounce<M: Machine>(
     }
     let machine = cx.machine();
     let kernel_mode = cx.vcpu.kernel_mode.load(Ordering::Relaxed);
-    let info = event::info(machine, cx.vcpu);
+    let info = event::current_info(cx);
     let masked = info.is_some_and(event::InfoWords::masked);
     let frame = frame(regs, kernel_mode, masked, target);
     let stack = if kernel_mode {

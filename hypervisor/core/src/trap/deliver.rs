@@ -15,7 +15,7 @@ pub fn deliver_pending<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Re
     if cx.vcpu.nmi_pending.load(Ordering::Relaxed) && deliver_nmi(cx, regs)? {
         return Ok(());
     }
-    if !event::upcall_ready(cx.machine(), cx.vcpu) {
+    if !event::current_info(cx).is_some_and(event::InfoWords::ready) {
         return Ok(());
     }
     let callback = cx.vcpu.arch.lock().traps.callback(CallbackKind::Event);

@@ -27,7 +27,9 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
     if selector(frame.cs) & 3 == 3 {
         mode::enter_user(cx)?;
     }
-    event::set_upcall_mask(cx.machine(), cx.vcpu, frame.rflags & IF == 0);
+    if let Some(info) = event::current_info(cx) {
+        info.set_masked(frame.rflags & IF == 0);
+    }
     cx.vcpu.arch.lock().traps.in_nmi = false;
     restore(regs, &frame);
     Err(Stop::NoReturn)

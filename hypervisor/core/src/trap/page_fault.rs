@@ -96,7 +96,7 @@ fn deliver<M: Machine>(
     addr: u64,
 ) -> Result<(), Stop> {
     let kernel_mode = cx.vcpu.kernel_mode.load(Ordering::Relaxed);
-    if let Some(info) = event::info(cx.machine(), cx.vcpu) {
+    if let Some(info) = event::current_info(cx) {
         info.set_cr2(addr);
     }
     inject(cx, regs, PAGE_FAULT, Some(shown_error(error, kernel_mode)))
