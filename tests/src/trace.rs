@@ -124,38 +124,43 @@ impl Monitor {
     }
 }
 
-/// Blocks of instructions that the emulator has translated, by where it keeps the translation.
+/// Blocks of instructions that the emulator has translated.
 #[derive(Default)]
 struct Blocks {
+    /// By where the emulator keeps the translation.
     known: HashMap<String, Vec<Instruction>>,
+    /// By address: those that were translated last and not executed yet.
+    fresh: HashMap<u64, Vec<Instruction>>,
 }
 
 impl Blocks {
     /// The instructions between the first and the second visit to `marker`.
     fn between(&mut self, log: impl BufRead, marker: u64) -> Result<Vec<Instruction>> {
-        let mut fresh: Vec<Instruction> = Vec::new();
+        let mut block: Vec<Instruction> = Vec::new();
         let mut visits = 0;
         let mut out = Vec::new();
         for line in log.lines() {
             let line = line?;
-            if line.starts_with("IN:") {
-                fresh.clear();
-            } else if let Some(instruction) = instruction(&line) {
-                fresh.push(instruction);
-            } else if let Some((place, address)) = executed(&line) {
-                // A block is executed for the first time right after it was translated.
-                if fresh.first().is_some_and(|first| first.address == address) {
-                    self.known
-                        .insert(place.to_owned(), std::mem::take(&mut fresh));
-                }
-                if address == marker {
-                    visits += 1;
-                } else if visits == 1 {
-                    let block = self.known.get(place).with_context(|| {
-                        format!("an unknown block at {address:#x} was executed")
-                    })?;
-                    out.extend_from_slice(block);
-                }
+            if let Some(instruction) = instruction(&line) {
+                block.push(instruction);
+                continue;
+            }
+            if let Some(first) = block.first() {
+                self.fresh.insert(first.address, std::mem::take(&mut block));
+            }
+            let Some((place, address)) = executed(&line) else {
+                continue;
+            };
+            if let Some(block) = self.fresh.remove(&address) {
+                self.known.insert(place.to_owned(), block);
+            }
+            if address == marker {
+                visits += 1;
+            } else if visits == 1 {
+                let block = self.known.get(place).with_context(|| {
+                    format!("a block at {address:#x} was executed and never translated")
+                })?;
+                out.extend_from_slice(block);
             }
         }
         Ok(out)
