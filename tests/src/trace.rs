@@ -145,7 +145,8 @@ impl Blocks {
                 block.push(instruction);
                 continue;
             }
-            if let Some(first) = block.first() {
+            let ends = line.starts_with("IN:") || line.starts_with("Trace ");
+            if ends && let Some(first) = block.first() {
                 self.fresh.insert(first.address, std::mem::take(&mut block));
             }
             let Some((place, address)) = executed(&line) else {
@@ -203,8 +204,10 @@ IN: bench_mark
 Trace 0: 0x7f01 [00000000/ffffffff80001000/00c0c0b3/ff000000] bench_mark
 ----------------
 IN:
-0xffff82d040001000:  0f 22 d8                 movq     %rax, %cr3
-0xffff82d040001003:  0f 05                    syscall
+0xffff82d040001000:  48 b9 00 00 00 00 00 83  movabsq  $0xffff830000000000, %rcx
+0xffff82d040001008:  ff ff
+0xffff82d04000100a:  0f 22 d8                 movq     %rax, %cr3
+0xffff82d04000100d:  0f 05                    syscall
 
 Trace 0: 0x7f02 [00000000/ffff82d040001000/00c0c0b3/ff000000]
 Trace 0: 0x7f02 [00000000/ffff82d040001000/00c0c0b3/ff000000]
@@ -218,8 +221,8 @@ Trace 0: 0x7f02 [00000000/ffff82d040001000/00c0c0b3/ff000000]
         let found = blocks
             .between(LOG.as_bytes(), 0xffff_ffff_8000_1000)
             .expect("a good log");
-        assert_eq!(found.len(), 4);
-        assert_eq!(found[0].text, "movq %rax, %cr3");
+        assert_eq!(found.len(), 6);
+        assert_eq!(found[1].text, "movq %rax, %cr3");
         // A later log names blocks of an earlier one.
         let second: String = LOG
             .lines()
@@ -231,7 +234,7 @@ Trace 0: 0x7f02 [00000000/ffff82d040001000/00c0c0b3/ff000000]
                 .between(second.as_bytes(), 0xffff_ffff_8000_1000)
                 .expect("a good log")
                 .len(),
-            4
+            6
         );
         assert!(
             Blocks::default()

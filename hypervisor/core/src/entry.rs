@@ -93,7 +93,27 @@ pub fn interrupt<M: Machine>(cpu: &PerCpu<M>, interrupt: Interrupt) {
 }
 
 /// Does what is pending and returns once `regs` holds a vCPU that is to run now.
+#[inline]
 pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    if !may_go_on(cpu) {
+        leave_later(cpu, regs);
+    }
+}
+
+/// Whether the running vCPU can go straight on: nothing is pending on its CPU or for itself. Never so for the idle
+/// vCPU, which has no `vcpu_info`.
+#[inline]
+fn may_go_on<M: Machine>(cpu: &PerCpu<M>) -> bool {
+    let vcpu = cpu.current.borrow();
+    cpu.shared().pending.load(Ordering::Acquire) == 0
+        && crate::sched::is_runnable(&vcpu)
+        && !vcpu.nmi_pending.load(Ordering::Relaxed)
+        && cpu.info.get().is_some_and(|info| !info.ready())
+}
+
+/// The way out with something to do.
+#[inline(never)]
+fn leave_later<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     loop {
         if crate::sched::is_due(cpu) {
             settle(cpu, regs);

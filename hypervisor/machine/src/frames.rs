@@ -9,7 +9,7 @@ use oxen_core::Mfn;
 use oxen_core::mm::frame::Frame;
 
 use crate::boot::e820::ram_pages;
-use crate::layout::{FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
+use crate::layout::{DIRECT_MAP_BASE, FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
 use crate::{apic, cpu, hpet, memory};
@@ -50,9 +50,8 @@ fn mark_device(mfn: u64) {
 /// The address of a guest's frame in the direct map.
 #[inline]
 fn base(mfn: Mfn) -> Option<*mut u8> {
-    memory::is_guest_ram(mfn.0)
-        .then(|| paging::direct(mfn.address()))
-        .flatten()
+    // Frames that are described lie within the direct map: `memory::init` stops at its end.
+    memory::is_guest_ram(mfn.0).then(|| (DIRECT_MAP_BASE + mfn.address()) as *mut u8)
 }
 
 /// A guest's frame as words.
@@ -128,7 +127,8 @@ pub(crate) fn copy_bytes(to: Mfn, to_at: usize, from: Mfn, from_at: usize, count
 unsafe fn copy(to: *mut u8, from: *const u8, count: usize) {
     // SAFETY: by the caller's promise; the direction flag is clear in Rust code.
     unsafe {
-        core::arch::asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
+        core::arch::asm!("rep movsq", "mov ecx, {rest:e}", "rep movsb", rest = in(reg) count % 8,
+                         inout("rcx") count / 8 => _, inout("rdi") to => _, inout("rsi") from => _,
                          options(nostack, preserves_flags));
     }
 }

@@ -133,10 +133,11 @@ pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
     }
     let mfn = speculation::clamp(mfn, end);
     let chunk = to_usize(mfn / (TABLE_CHUNK / PAGE_SIZE));
-    if CHUNKS.get(chunk / 64)?.load(Ordering::Relaxed) & 1 << (chunk % 64) == 0 {
-        return None;
-    }
-    NonNull::new((FRAME_TABLE_BASE + mfn * FRAME_ENTRY) as *mut u8)
+    // The bound above is at most MAX_FRAMES, for which there are WORDS words: the remainder changes nothing.
+    let present = CHUNKS[chunk / 64 % WORDS].load(Ordering::Relaxed) & 1 << (chunk % 64) != 0;
+    let place = (FRAME_TABLE_BASE + mfn * FRAME_ENTRY) as *mut u8;
+    // SAFETY: far from zero, being above FRAME_TABLE_BASE by less than the table's size.
+    present.then(|| unsafe { NonNull::new_unchecked(place) })
 }
 
 fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {
@@ -153,7 +154,13 @@ fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {
 /// Whether a frame is RAM that guests may have: not the image, heap, stacks, tables, or what the firmware keeps.
 #[inline]
 pub fn is_guest_ram(mfn: u64) -> bool {
-    guest_ram_word(mfn).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    if mfn >= MAX_FRAME.load(Ordering::Acquire) {
+        return false;
+    }
+    let words = GUEST_RAM.load(Ordering::Relaxed);
+    // SAFETY: `init` made the map for all frames below MAX_FRAME before it set that.
+    let word = unsafe { (*words.add(to_usize(mfn / 64))).load(Ordering::Relaxed) };
+    word & 1 << (mfn % 64) != 0
 }
 
 /// Takes a frame out of the guests' RAM for a while; `false` if it was none.

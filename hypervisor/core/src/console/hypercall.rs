@@ -18,6 +18,7 @@ const PIECE: usize = 128;
 ///
 /// Returns 0 for a write, the number of bytes for a read. `EPERM` for a domain that must not,
 /// `ENOSYS` for an unknown command.
+#[inline(never)]
 pub fn console_io<M: Machine>(cx: &Cx<'_, M>, cmd: u64, count: u64, buffer: u64) -> HcResult {
     let cmd = (cmd & 0xffff_ffff) as u32;
     let count = count & 0xffff_ffff;

@@ -17,6 +17,7 @@ use crate::percpu::Cx;
 use crate::types::{DomId, Port};
 
 /// `HYPERVISOR_event_channel_op(cmd, arg)`.
+#[inline(never)]
 pub fn hypercall<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
     // The ABI's command is an int.
     let Ok(number) = u32::try_from(cmd & 0xffff_ffff) else {
@@ -95,6 +96,7 @@ const LINK_BITS: u8 = abi::EVTCHN_FIFO_LINK_BITS as u8;
 
 /// `HYPERVISOR_event_channel_op_compat(op)`, the form before 3.2: the command (32 bits) and the
 /// arguments right behind it in memory. It knows the first ten commands.
+#[inline(never)]
 pub fn compat_hypercall<M: Machine>(cx: &Cx<'_, M>, op: u64) -> HcResult {
     let cmd: u32 = read(cx, op)?;
     if cmd > abi::EVTCHNOP_UNMASK {

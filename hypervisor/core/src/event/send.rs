@@ -36,9 +36,6 @@ impl Wakes {
         domain: &Domain<M>,
         from: CpuId,
     ) {
-        if self.0 == Self::NONE.0 {
-            return;
-        }
         for vcpu in bits(self.0) {
             if let Some(vcpu) = domain.vcpu(vcpu) {
                 crate::sched::wake(hv, &vcpu, from);
@@ -49,10 +46,12 @@ impl Wakes {
 
 /// The vCPUs whose bits are set.
 fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
-    (0u16..).step_by(64).zip(words).flat_map(|(first, word)| {
-        (0..64)
-            .filter(move |bit| word & (1 << bit) != 0)
-            .map(move |bit| VcpuId(first + bit))
+    let mut words = words;
+    core::iter::from_fn(move || {
+        let (index, word) = words.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+        let bit = word.trailing_zeros();
+        *word &= *word - 1;
+        u16::try_from(index * 64 + bit as usize).ok().map(VcpuId)
     })
 }
 

@@ -13,6 +13,7 @@ use crate::percpu::Cx;
 
 /// `HYPERVISOR_grant_table_op(cmd, ops, count)`. A batch stops after an operation when something
 /// is pending, and goes on with the next one.
+#[inline(never)]
 pub fn hypercall<M: Machine>(cx: &Cx<'_, M>, cmd: u64, ops: u64, count: u64) -> HcResult {
     // The ABI's command and count are ints.
     let (number, count) = (low_half(cmd), low_half(count));

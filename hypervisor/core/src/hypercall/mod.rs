@@ -28,13 +28,21 @@ const SYSCALL_LENGTH: u64 = 2;
 
 /// Carries out the hypercall that the registers hold, and leaves its outcome in them.
 pub fn dispatch<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) {
-    let number = regs.rax;
     let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-    let outcome = if number == HYPERVISOR_IRET {
-        trap::iret(cx, regs).and(Err(Stop::NoReturn))
-    } else {
-        call(cx, number, args)
+    let outcome = match regs.rax {
+        HYPERVISOR_IRET => trap::iret(cx, regs).and(Err(Stop::NoReturn)),
+        number => call(cx, number, args),
     };
+    if let Ok(value) = outcome {
+        regs.rax = value;
+    } else {
+        without_value(cx, regs, outcome);
+    }
+}
+
+/// What a hypercall that returns no value leaves in the registers.
+#[inline(never)]
+fn without_value<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, outcome: HcResult) {
     match outcome {
         Ok(value) => regs.rax = value,
         Err(Stop::Errno(errno)) => regs.rax = negated(errno),
@@ -52,7 +60,9 @@ pub(crate) fn negated(errno: Errno) -> u64 {
     (-i64::from(errno.0)).cast_unsigned()
 }
 
-/// Carries out one hypercall that returns a value: all but `iret`.
+/// Carries out one hypercall that returns a value: all but `iret`. The handlers are functions of their own, so that
+/// none pays for the registers and the stack of another.
+#[inline(always)]
 fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
     let [a, b, c, d, _, _] = args;
     // The number selects from a jump table.

@@ -15,6 +15,7 @@ const RESULT: u64 = core::mem::offset_of!(MulticallEntry, result) as u64;
 /// Carries out `count` calls of the list at `list`, each with its result written to its entry.
 /// It can stop between two calls, and within one that has a continuation of its own: then the
 /// entry is written back with the arguments it goes on with.
+#[inline(never)]
 pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> HcResult {
     let list = GuestHandle::<MulticallEntry>::new(list);
     if count > u64::from(u32::MAX) {

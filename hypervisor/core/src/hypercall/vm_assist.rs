@@ -19,6 +19,7 @@ pub const ALLOWED: u64 = 1 << VMASST_TYPE_4GB_SEGMENTS
 
 /// `HYPERVISOR_vm_assist`: switches an assist on or off. Those of 32-bit kernels are accepted and
 /// have no effect, as on Xen.
+#[inline(never)]
 pub(super) fn vm_assist<M: Machine>(cx: &Cx<'_, M>, command: u64, kind: u64) -> HcResult {
     let bit = u32::try_from(kind)
         .ok()

@@ -19,6 +19,7 @@ use crate::percpu::Cx;
 use crate::types::DomId;
 
 /// `HYPERVISOR_physdev_op(cmd, arg)`.
+#[inline(never)]
 pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
     #[allow(
         clippy::cast_possible_truncation,
@@ -87,6 +88,7 @@ pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
 
 /// `HYPERVISOR_physdev_op_compat(op)`, the form before 3.2: the command (32 bits), and the
 /// arguments eight bytes further on. It knows the commands up to `PHYSDEVOP_alloc_irq_vector`.
+#[inline(never)]
 pub fn compat_physdev_op<M: Machine>(cx: &Cx<'_, M>, op: u64) -> HcResult {
     let cmd: u32 = read(cx, op)?;
     if !(abi::PHYSDEVOP_IRQ_STATUS_QUERY..=abi::PHYSDEVOP_ALLOC_IRQ_VECTOR).contains(&cmd) {

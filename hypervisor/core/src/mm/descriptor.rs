@@ -49,6 +49,7 @@ pub fn check(descriptor: u64) -> Option<u64> {
 }
 
 /// `HYPERVISOR_set_gdt`: `frames` is an array of frame numbers, `entries` the length of the GDT.
+#[inline(never)]
 pub fn set_gdt<M: Machine>(cx: &Cx<'_, M>, frames: GuestHandle<u64>, entries: u64) -> HcResult {
     if entries > u64::from(FIRST_RESERVED_GDT_ENTRY) {
         return Err(Errno::EINVAL.into());
@@ -121,6 +122,7 @@ fn drop_page<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) {
 }
 
 /// `HYPERVISOR_update_descriptor`: writes one descriptor at machine address `addr`.
+#[inline(never)]
 pub fn update_descriptor<M: Machine>(cx: &Cx<'_, M>, addr: u64, descriptor: u64) -> HcResult {
     let mfn = Mfn::containing(addr);
     let index = usize::try_from((addr & 0xfff) / 8).map_err(|_| Errno::EINVAL)?;

@@ -8,6 +8,7 @@ use crate::mm::frame::{PageType, get_page};
 use crate::mm::pte;
 use crate::mm::types::{MmError, Unfinished, get_type, put_type};
 use crate::percpu::PerCpu;
+use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
 
 /// Takes the references that a present entry of a table of `level` needs, and returns the entry
@@ -132,7 +133,44 @@ pub enum Update {
     clippy::too_many_arguments,
     reason = "an entry has a place, a value and two owners"
 )]
+#[inline]
 pub fn replace_entry<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    table: Mfn,
+    level: u8,
+    index: usize,
+    new: u64,
+    how: Update,
+) -> Result<Option<Unfinished>, MmError> {
+    if level == 1 && how == Update::Plain && keeps_rights(&cpu.hv.machine, table, index, new) {
+        return Ok(None);
+    }
+    exchange_entry(cpu, domain, frames_of, table, level, index, new, how)
+}
+
+/// Writes an L1 entry if it leads where the old one does with the same rights, so that no reference changes. Returns
+/// whether it did.
+#[inline]
+fn keeps_rights<M: Machine>(machine: &M, table: Mfn, index: usize, new: u64) -> bool {
+    let Some(slot) = machine.page(table).and_then(|page| page.get(index)) else {
+        return false;
+    };
+    let old = slot.load(Ordering::Acquire);
+    pte::present(old)
+        && (old ^ new) & (pte::ADDR | pte::PRESENT | pte::RW) == 0
+        && slot
+            .compare_exchange(old, pte::adjust(new), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "an entry has a place, a value and two owners"
+)]
+#[inline(never)]
+fn exchange_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
@@ -156,7 +194,7 @@ pub fn replace_entry<M: Machine>(
         .page(table)
         .and_then(|page| page.get(index))
         .ok_or(Errno::EINVAL)?;
-    let mut old = slot.load(crate::sync::atomic::Ordering::Acquire);
+    let mut old = slot.load(Ordering::Acquire);
 
     // The same frame with the same rights: no reference changes.
     let same = pte::ADDR | pte::PRESENT | pte::RW | pte::PSE;

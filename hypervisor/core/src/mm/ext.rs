@@ -14,6 +14,7 @@ use crate::percpu::Cx;
 use crate::types::{DomId, Mfn};
 
 /// `HYPERVISOR_mmuext_op`: `count` operations at `ops`; the number done goes to `done`.
+#[inline(never)]
 pub fn mmuext_op<M: Machine>(
     cx: &Cx<'_, M>,
     ops: u64,

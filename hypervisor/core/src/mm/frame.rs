@@ -93,6 +93,11 @@ impl TypeWord {
         PageType::from_bits(self.0)
     }
 
+    /// Whether it is used as this: quicker than to find out as what.
+    pub(crate) const fn kind_is(self, kind: PageType) -> bool {
+        self.0 >> Self::TYPE_SHIFT == kind as u64
+    }
+
     /// Type references.
     pub const fn count(self) -> u64 {
         self.0 & Self::COUNT
@@ -282,26 +287,60 @@ impl Frame {
     }
 }
 
-/// Takes one general reference if `owner` owns the frame. `false` for holes, I/O memory, frames
-/// of others, and frames that are being freed.
-pub fn get_page<M: Machine>(machine: &M, mfn: crate::Mfn, owner: DomId) -> bool {
-    let Some(frame) = machine.frame(mfn) else {
-        return false;
-    };
-    let mut word = frame.count();
-    loop {
-        if word.count() == 0
-            || word.count() == CountWord::COUNT
-            || word.owner() != owner
-            || word.has(CountWord::HYPERVISOR | CountWord::IO | CountWord::FREE)
-        {
-            return false;
-        }
-        match frame.exchange_count(word, CountWord(word.0 + 1)) {
-            Ok(()) => return true,
-            Err(now) => word = now,
+impl Frame {
+    /// Takes one general reference if `owner` owns the frame. `false` for I/O memory, frames of others, and frames that
+    /// are being freed.
+    #[inline]
+    pub(crate) fn get(&self, owner: DomId) -> bool {
+        let mut word = self.count();
+        loop {
+            if word.count() == 0
+                || word.count() == CountWord::COUNT
+                || word.owner() != owner
+                || word.has(CountWord::HYPERVISOR | CountWord::IO | CountWord::FREE)
+            {
+                return false;
+            }
+            match self.exchange_count(word, CountWord(word.0 + 1)) {
+                Ok(()) => return true,
+                Err(now) => word = now,
+            }
         }
     }
+
+    /// Drops one general reference unless it is the last; returns whether it did.
+    #[inline]
+    pub(crate) fn put_shared(&self) -> bool {
+        let word = self.count();
+        word.count() > 1 && self.exchange_count(word, CountWord(word.0 - 1)).is_ok()
+    }
+
+    /// Takes one more type reference on a frame that has this type, is validated and is held by others; returns whether
+    /// it did.
+    #[inline]
+    pub(crate) fn join_type(&self, want: PageType) -> bool {
+        let word = self.types();
+        word.kind_is(want)
+            && word.validated()
+            && word.count() != 0
+            && word
+                .up()
+                .is_some_and(|next| self.exchange_types(word, next).is_ok())
+    }
+
+    /// Drops one type reference unless it is the last; returns whether it did.
+    #[inline]
+    pub(crate) fn leave_type(&self) -> bool {
+        let word = self.types();
+        word.count() > 1 && self.exchange_types(word, TypeWord(word.0 - 1)).is_ok()
+    }
+}
+
+/// Takes one general reference if `owner` owns the frame. `false` for holes, I/O memory, frames
+/// of others, and frames that are being freed.
+#[inline]
+pub fn get_page<M: Machine>(machine: &M, mfn: crate::Mfn, owner: DomId) -> bool {
+    machine.frame(mfn).is_some_and(|frame| frame.get(owner))
 }
 
 /// Whether a reference was the last one.

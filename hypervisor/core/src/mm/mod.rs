@@ -150,7 +150,18 @@ pub(crate) fn hold_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
 }
 
 /// Drops a general reference; the last one frees the frame.
+#[inline]
 pub fn put_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+    match hv.machine.frame(mfn) {
+        Some(frame) if frame.put_shared() => {}
+        Some(_) => put_last(hv, mfn),
+        None => {}
+    }
+}
+
+/// Drops a general reference that seemed to be the last.
+#[inline(never)]
+fn put_last<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
     if let Dropped::Last(owner) = drop_page(&hv.machine, mfn) {
         free_frame(hv, mfn, owner);
     }

@@ -48,6 +48,7 @@ const CHILD_DROPPED: usize = 0x8000;
 
 /// Takes a type reference on a frame on which the caller holds a general reference. `domain` is
 /// the frame's owner if a page-table type is asked for.
+#[inline]
 pub fn get_type<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -55,6 +56,22 @@ pub fn get_type<M: Machine>(
     want: PageType,
 ) -> Result<(), MmError> {
     let frame = cpu.hv.machine.frame(mfn).ok_or(Errno::EINVAL)?;
+    if frame.join_type(want) {
+        Ok(())
+    } else {
+        get_first_type(cpu, domain, mfn, frame, want)
+    }
+}
+
+/// Takes a type reference that may be the first one.
+#[inline(never)]
+fn get_first_type<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    frame: &Frame,
+    want: PageType,
+) -> Result<(), MmError> {
     let mut word = frame.types();
     loop {
         let (next, validate) = if word.count() == 0 {
@@ -206,10 +223,17 @@ fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
 /// Drops a type reference. When it was a page table's last, everything it maps is let go of;
 /// should that be long, the rest is left for [`resume_put`], and the caller's reference is gone
 /// all the same.
+#[inline]
 pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished> {
-    let Some(frame) = cpu.hv.machine.frame(mfn) else {
-        return Ok(());
-    };
+    match cpu.hv.machine.frame(mfn) {
+        Some(frame) if !frame.leave_type() => put_last_type(cpu, mfn, frame),
+        _ => Ok(()),
+    }
+}
+
+/// Drops a type reference that seemed to be the last.
+#[inline(never)]
+fn put_last_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame) -> Result<(), Unfinished> {
     let mut word = frame.types();
     loop {
         let Some(lower) = word.down() else {

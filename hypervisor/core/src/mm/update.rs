@@ -175,6 +175,7 @@ impl Batch {
 /// `HYPERVISOR_mmu_update`: `count` updates at `updates`; the number done goes to `done`.
 /// `foreign` names the domain whose frames are mapped and, in its upper half, the domain whose
 /// tables are written.
+#[inline(never)]
 pub fn mmu_update<M: Machine>(
     cx: &Cx<'_, M>,
     updates: u64,
@@ -275,6 +276,7 @@ fn write_held<M: Machine>(
 }
 
 /// `HYPERVISOR_update_va_mapping`: writes the L1 entry of `addr` in the current address space.
+#[inline(never)]
 pub fn update_va_mapping<M: Machine>(
     cx: &Cx<'_, M>,
     addr: u64,
@@ -285,6 +287,7 @@ pub fn update_va_mapping<M: Machine>(
 }
 
 /// `HYPERVISOR_update_va_mapping_otherdomain`: the same with a frame of domain `foreign`.
+#[inline(never)]
 pub fn update_va_mapping_otherdomain<M: Machine>(
     cx: &Cx<'_, M>,
     addr: u64,
@@ -324,11 +327,11 @@ fn update_va<M: Machine>(
             Update::Plain,
         );
         let _ = put_type(cx.cpu, table);
-        outcome.map(|_| ())
+        outcome
     });
     put_page(cx.hv, table);
     match outcome {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(MmError::Errno(errno)) => return Err(errno.into()),
         Err(MmError::Restart) => {
             return Err(Stop::Restart([

@@ -15,6 +15,7 @@ use crate::types::DomId;
 use crate::vcpu::Paused;
 
 /// `HYPERVISOR_sched_op`.
+#[inline(never)]
 pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
     match u32::try_from(op).map_err(|_| Errno::ENOSYS)? {
         SCHEDOP_YIELD => {
@@ -46,6 +47,7 @@ pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
 }
 
 /// `HYPERVISOR_sched_op_compat`: yield, block and shutdown, with the reason as a plain number.
+#[inline(never)]
 pub fn compat_sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
     match u32::try_from(op).map_err(|_| Errno::ENOSYS)? {
         SCHEDOP_YIELD | SCHEDOP_BLOCK => sched_op(cx, op, 0),

@@ -12,6 +12,7 @@ use crate::types::CpuId;
 use crate::vcpu::{Paused, Vcpu};
 
 /// Whether nothing keeps a vCPU from running.
+#[inline]
 pub fn is_runnable<M: Machine>(vcpu: &Vcpu<M>) -> bool {
     vcpu.paused.load(Ordering::SeqCst) == 0
         && vcpu.pause_count.load(Ordering::SeqCst) == 0

@@ -176,6 +176,7 @@ pub fn next_deadline<M: Machine>(cpu: &PerCpu<M>) -> Option<u64> {
 
 /// `HYPERVISOR_set_timer_op`: the calling vCPU's one-shot timer; 0 turns it off. A time that has
 /// passed expires at once.
+#[inline(never)]
 pub fn set_timer_op<M: Machine>(cx: &Cx<'_, M>, deadline: u64) -> HcResult {
     if deadline == 0 {
         cancel(cx.hv, cx.vcpu, Kind::SingleShot);

@@ -22,6 +22,7 @@ const MIN_PERIOD: u64 = 1_000_000;
 const MAX_PERIOD: u64 = i64::MAX as u64 / 2;
 
 /// `HYPERVISOR_vcpu_op`: operation `op` on vCPU `id` of the calling domain.
+#[inline(never)]
 pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResult {
     let id = u16::try_from(id).map_err(|_| Errno::ENOENT)?;
     let vcpu = cx.domain().vcpu(VcpuId(id)).ok_or(Errno::ENOENT)?;

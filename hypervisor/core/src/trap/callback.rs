@@ -18,6 +18,7 @@ use crate::percpu::Cx;
 
 /// `HYPERVISOR_set_trap_table`: a table that ends with an entry of address 0; a null handle forgets
 /// all handlers.
+#[inline(never)]
 pub fn set_trap_table<M: Machine>(cx: &Cx<'_, M>, table: u64) -> HcResult {
     let table = GuestHandle::<TrapInfo>::new(table);
     if table.is_null() {
@@ -43,6 +44,7 @@ pub fn set_trap_table<M: Machine>(cx: &Cx<'_, M>, table: u64) -> HcResult {
 }
 
 /// `HYPERVISOR_set_callbacks`.
+#[inline(never)]
 pub fn set_callbacks<M: Machine>(
     cx: &Cx<'_, M>,
     event: u64,
@@ -71,6 +73,7 @@ fn register<M: Machine>(
 }
 
 /// `HYPERVISOR_callback_op`.
+#[inline(never)]
 pub fn callback_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult {
     if command == u64::from(CALLBACKOP_REGISTER) {
         let arg: CallbackRegister = GuestHandle::new(arg).read(cx.machine())?;
@@ -106,6 +109,7 @@ fn kind_of(kind: u16) -> Result<CallbackKind, Errno> {
 }
 
 /// `HYPERVISOR_nmi_op`.
+#[inline(never)]
 pub fn nmi_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult {
     if command == u64::from(XENNMI_REGISTER_CALLBACK) {
         let arg: NmiCallback = GuestHandle::new(arg).read(cx.machine())?;
@@ -118,6 +122,7 @@ pub fn nmi_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult {
 }
 
 /// `HYPERVISOR_stack_switch`: the stack for entries from user mode.
+#[inline(never)]
 pub fn stack_switch<M: Machine>(cx: &Cx<'_, M>, ss: u64, sp: u64) -> HcResult {
     let traps = &mut cx.vcpu.arch.lock().traps;
     traps.kernel_ss = u16::try_from(ss & 0xffff).unwrap_or(0) | 3;

@@ -20,6 +20,7 @@ const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE;
 const HAS_XSAVE: u32 = 1 << 26;
 
 /// `HYPERVISOR_fpu_taskswitch`.
+#[inline(never)]
 pub fn fpu_taskswitch<M: Machine>(cx: &Cx<'_, M>, set: u64) -> HcResult {
     set_ts(cx, set != 0);
     Ok(0)

@@ -61,6 +61,7 @@ pub fn is_valid_debugreg(register: usize, value: u64, cr4: u64) -> bool {
 }
 
 /// `HYPERVISOR_set_debugreg`.
+#[inline(never)]
 pub fn set_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64, value: u64) -> HcResult {
     let register = usize::try_from(register).map_err(|_| Errno::EINVAL)?;
     let mut arch = cx.vcpu.arch.lock();
@@ -73,6 +74,7 @@ pub fn set_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64, value: u64) -> Hc
 }
 
 /// `HYPERVISOR_get_debugreg`.
+#[inline(never)]
 pub fn get_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64) -> HcResult {
     let value = match register {
         0..=3 | 6 | 7 => usize::try_from(register)

@@ -20,6 +20,7 @@ const VM: u64 = 1 << 17;
 const PAGE_FAULT: u8 = 14;
 
 /// `HYPERVISOR_iret`: goes on where the frame on the kernel's stack says.
+#[inline(never)]
 pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
     let frame: IretContext = GuestHandle::new(regs.rsp)
         .read(cx.machine())

@@ -14,6 +14,7 @@ use crate::percpu::Cx;
 
 /// Sets a segment base, or loads user mode's GS selector. The caller is in kernel mode, so its own
 /// GS base is the live one and user mode's the shadow.
+#[inline(never)]
 pub fn set_segment_base<M: Machine>(cx: &Cx<'_, M>, which: u64, value: u64) -> HcResult {
     let base = match u32::try_from(which).map_err(|_| Errno::EINVAL)? {
         SEGBASE_FS => Base::Fs,

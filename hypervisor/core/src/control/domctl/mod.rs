@@ -24,6 +24,7 @@ use crate::types::DomId;
 
 /// `HYPERVISOR_domctl`. `EACCES` for another version of the interface, `ESRCH` for a domain that
 /// there is not, `ENOSYS` for an unknown sub-operation.
+#[inline(never)]
 pub fn domctl<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     check_privilege(cx)?;
     let handle = GuestHandle::<Domctl>::new(arg);

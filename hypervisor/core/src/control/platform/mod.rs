@@ -15,6 +15,7 @@ use crate::types::DomId;
 
 /// `HYPERVISOR_platform_op`. `EACCES` for another version of the interface, `ENOSYS` for an
 /// unknown sub-operation.
+#[inline(never)]
 pub fn platform_op<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     check_privilege(cx)?;
     let handle = GuestHandle::<PlatformOp>::new(arg);

@@ -17,6 +17,7 @@ use crate::percpu::Cx;
 
 /// `HYPERVISOR_sysctl`. `EACCES` for another version of the interface, `ENOSYS` for an unknown
 /// sub-operation.
+#[inline(never)]
 pub fn sysctl<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     check_privilege(cx)?;
     let handle = GuestHandle::<Sysctl>::new(arg);

@@ -19,6 +19,7 @@ use crate::sync::atomic::Ordering;
 use crate::types::DomId;
 
 /// `HYPERVISOR_memory_op`.
+#[inline(never)]
 pub fn memory_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult {
     let op = u32::try_from(command & MEMOP_CMD_MASK).map_err(|_| Errno::ENOSYS)?;
     let start = command >> MEMOP_EXTENT_SHIFT;
