@@ -4,7 +4,7 @@
 //! instructions that it executes, then the key is typed. What counts lies between the two visits to the guest's marker.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -50,12 +50,11 @@ pub fn take(machine: &Machine, log: &Path, marker: u64, only: &str) -> Result<Ve
 fn run(machine: &Machine, log: &Path, marker: u64, only: &str) -> Result<Vec<Executed>> {
     let trace = machine.trace.as_ref().context("the machine has no trace")?;
     let mut console = Console::start(machine, log, false, Lines::Dom0)?;
-    let mut all = Vec::new();
+    let mut calls: Vec<(String, u64)> = Vec::new();
     let mut monitor = None;
-    let mut blocks = Blocks::default();
     loop {
         let line = console.expect(r"(?m)^(TRACE \S+ \d+|BENCH end)\n", PATIENCE)?;
-        let Some((name, calls)) = line
+        let Some((name, count)) = line
             .strip_prefix("TRACE ")
             .and_then(|rest| rest.split_once(' '))
         else {
@@ -68,26 +67,33 @@ fn run(machine: &Machine, log: &Path, marker: u64, only: &str) -> Result<Vec<Exe
                 none => none.insert(Monitor::open(&trace.monitor)?),
             };
             monitor.command(ON)?;
+            calls.push((name.to_owned(), count.parse()?));
         }
         console.type_bytes(b"k")?;
-        console.expect(&format!("(?m)^TRACED {}$", regex::escape(name)), PATIENCE)?;
+        console.expect(&format!("(?m)^TRACED {}\n", regex::escape(name)), PATIENCE)?;
         if wanted && let Some(monitor) = &mut monitor {
             monitor.command(OFF)?;
-            let file = File::open(&trace.log).context("the emulator left no trace")?;
-            let instructions = blocks.between(BufReader::new(file), marker)?;
-            ensure!(!instructions.is_empty(), "nothing was traced of {name}");
-            all.push(Executed {
-                name: name.to_owned(),
-                calls: calls.parse()?,
-                instructions,
-            });
-            // The emulator appends; what was read is not wanted again.
-            fs::write(&trace.log, "")?;
         }
     }
+    // The emulator writes its log out behind our back; all of it is there when the emulator has ended.
     console.wait(Duration::from_secs(60))?;
-    ensure!(!all.is_empty(), "no measurement has such a name");
-    Ok(all)
+    ensure!(!calls.is_empty(), "no measurement has such a name");
+    let file = File::open(&trace.log).context("the emulator left no trace")?;
+    let windows = between(BufReader::new(file), marker)?;
+    ensure!(
+        windows.len() == calls.len(),
+        "{} of {} measurements were traced",
+        windows.len(),
+        calls.len()
+    );
+    let all = calls.into_iter().zip(windows);
+    Ok(all
+        .map(|((name, calls), instructions)| Executed {
+            name,
+            calls,
+            instructions,
+        })
+        .collect())
 }
 
 /// The emulator's monitor.
@@ -124,48 +130,42 @@ impl Monitor {
     }
 }
 
-/// Blocks of instructions that the emulator has translated.
-#[derive(Default)]
-struct Blocks {
-    /// By where the emulator keeps the translation.
-    known: HashMap<String, Vec<Instruction>>,
-    /// By address: those that were translated last and not executed yet.
-    fresh: HashMap<u64, Vec<Instruction>>,
-}
-
-impl Blocks {
-    /// The instructions between the first and the second visit to `marker`.
-    fn between(&mut self, log: impl BufRead, marker: u64) -> Result<Vec<Instruction>> {
-        let mut block: Vec<Instruction> = Vec::new();
-        let mut visits = 0;
-        let mut out = Vec::new();
-        for line in log.lines() {
-            let line = line?;
-            if let Some(instruction) = instruction(&line) {
-                block.push(instruction);
-                continue;
-            }
-            let ends = line.starts_with("IN:") || line.starts_with("Trace ");
-            if ends && let Some(first) = block.first() {
-                self.fresh.insert(first.address, std::mem::take(&mut block));
-            }
-            let Some((place, address)) = executed(&line) else {
-                continue;
-            };
-            if let Some(block) = self.fresh.remove(&address) {
-                self.known.insert(place.to_owned(), block);
-            }
-            if address == marker {
-                visits += 1;
-            } else if visits == 1 {
-                let block = self.known.get(place).with_context(|| {
-                    format!("a block at {address:#x} was executed and never translated")
-                })?;
-                out.extend_from_slice(block);
-            }
+/// The instructions between each first and second visit to `marker`.
+fn between(log: impl BufRead, marker: u64) -> Result<Vec<Vec<Instruction>>> {
+    // Translated blocks: by where the emulator keeps them, and by address those not executed yet.
+    let mut known: HashMap<String, Vec<Instruction>> = HashMap::new();
+    let mut fresh: HashMap<u64, Vec<Instruction>> = HashMap::new();
+    let mut block: Vec<Instruction> = Vec::new();
+    let mut windows = Vec::new();
+    let mut open = false;
+    for line in log.lines() {
+        let line = line?;
+        if let Some(instruction) = instruction(&line) {
+            block.push(instruction);
+            continue;
         }
-        Ok(out)
+        let ends = line.starts_with("IN:") || line.starts_with("Trace ");
+        if ends && let Some(first) = block.first() {
+            fresh.insert(first.address, std::mem::take(&mut block));
+        }
+        let Some((place, address)) = executed(&line) else {
+            continue;
+        };
+        if let Some(block) = fresh.remove(&address) {
+            known.insert(place.to_owned(), block);
+        }
+        if address == marker {
+            open = !open;
+            if open {
+                windows.push(Vec::new());
+            }
+        } else if open && let Some(window) = windows.last_mut() {
+            window.extend_from_slice(known.get(place).with_context(|| {
+                format!("a block at {address:#x} was executed and never translated")
+            })?);
+        }
     }
+    Ok(windows)
 }
 
 /// `0xffff82d040001000:  0f 05                syscall`, whose bytes some versions leave out.
@@ -217,29 +217,17 @@ Trace 0: 0x7f02 [00000000/ffff82d040001000/00c0c0b3/ff000000]
 
     #[test]
     fn what_lies_between_the_markers_counts() {
-        let mut blocks = Blocks::default();
-        let found = blocks
-            .between(LOG.as_bytes(), 0xffff_ffff_8000_1000)
-            .expect("a good log");
-        assert_eq!(found.len(), 6);
-        assert_eq!(found[1].text, "movq %rax, %cr3");
-        // A later log names blocks of an earlier one.
-        let second: String = LOG
-            .lines()
-            .filter(|line| line.starts_with("Trace"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_eq!(
-            blocks
-                .between(second.as_bytes(), 0xffff_ffff_8000_1000)
-                .expect("a good log")
-                .len(),
-            6
-        );
-        assert!(
-            Blocks::default()
-                .between(second.as_bytes(), 0xffff_ffff_8000_1000)
-                .is_err()
-        );
+        let twice = format!("{LOG}{LOG}");
+        let windows = between(twice.as_bytes(), 0xffff_ffff_8000_1000).expect("a good log");
+        assert_eq!(windows.len(), 2);
+        assert_eq!(windows[0].len(), 6);
+        assert_eq!(windows[0][1].text, "movq %rax, %cr3");
+        // The second time without the blocks' translations.
+        let executed = LOG.lines().filter(|line| line.starts_with("Trace"));
+        let executed: Vec<&str> = executed.collect();
+        let again = format!("{LOG}{}\n", executed.join("\n"));
+        let windows = between(again.as_bytes(), 0xffff_ffff_8000_1000).expect("a good log");
+        assert_eq!(windows[1].len(), 6);
+        assert!(between(executed.join("\n").as_bytes(), 0xffff_ffff_8000_1000).is_err());
     }
 }

@@ -59,11 +59,10 @@ fn acquire_leaf<M: Machine>(
 ) -> Result<u64, MmError> {
     let machine = &cpu.hv.machine;
     let mfn = pte::frame(entry);
-    if machine.frame(mfn).is_none_or(|frame| frame.is_io()) {
-        return acquire_io(cpu, domain, mfn, entry);
-    }
-    if !get_page(machine, mfn, frames_of) {
-        return Err(Errno::EINVAL.into());
+    match machine.frame(mfn) {
+        Some(frame) if frame.get(frames_of) => {}
+        Some(frame) if !frame.is_io() => return Err(Errno::EINVAL.into()),
+        _ => return acquire_io(cpu, domain, mfn, entry),
     }
     if entry & pte::RW != 0
         && let Err(error) = get_type(cpu, domain, mfn, PageType::Writable)

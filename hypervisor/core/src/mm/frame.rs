@@ -315,24 +315,38 @@ impl Frame {
         word.count() > 1 && self.exchange_count(word, CountWord(word.0 - 1)).is_ok()
     }
 
-    /// Takes one more type reference on a frame that has this type, is validated and is held by others; returns whether
-    /// it did.
+    /// Takes one more type reference where that takes no validation and no flush: on a frame that was of this type last
+    /// and, if the type is one that is validated, still is. Returns whether it did.
     #[inline]
     pub(crate) fn join_type(&self, want: PageType) -> bool {
         let word = self.types();
-        word.kind_is(want)
-            && word.validated()
-            && word.count() != 0
-            && word
-                .up()
-                .is_some_and(|next| self.exchange_types(word, next).is_ok())
+        if !word.kind_is(want) {
+            return false;
+        }
+        let next = if want == PageType::Writable {
+            word.with(TypeWord::VALIDATED).up()
+        } else if word.validated() && word.count() != 0 {
+            word.up()
+        } else {
+            None
+        };
+        next.is_some_and(|next| self.exchange_types(word, next).is_ok())
     }
 
-    /// Drops one type reference unless it is the last; returns whether it did.
+    /// Drops one type reference unless it is a validated type's last; returns whether it did. `clock` is the TLB clock.
     #[inline]
-    pub(crate) fn leave_type(&self) -> bool {
+    pub(crate) fn leave_type(&self, clock: u64) -> bool {
         let word = self.types();
-        word.count() > 1 && self.exchange_types(word, TypeWord(word.0 - 1)).is_ok()
+        let next = match word.count() {
+            0 => return false,
+            1 if word.kind_is(PageType::Writable) => {
+                self.set_stamp(clock);
+                TypeWord(word.0 - 1).without(TypeWord::VALIDATED)
+            }
+            1 => return false,
+            _ => TypeWord(word.0 - 1),
+        };
+        self.exchange_types(word, next).is_ok()
     }
 }
 

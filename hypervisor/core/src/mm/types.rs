@@ -226,7 +226,7 @@ fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
 #[inline]
 pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished> {
     match cpu.hv.machine.frame(mfn) {
-        Some(frame) if !frame.leave_type() => put_last_type(cpu, mfn, frame),
+        Some(frame) if !frame.leave_type(tlb::clock()) => put_last_type(cpu, mfn, frame),
         _ => Ok(()),
     }
 }
