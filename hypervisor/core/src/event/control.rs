@@ -121,7 +121,7 @@ pub(super) fn expand_array<M: Machine>(cx: &Cx<'_, M>, gfn: u64) -> Result<(), F
             if waited {
                 deliver(&mut state, cx.machine(), domain, port)
             } else {
-                Wakes::NONE
+                Wakes::None
             }
         };
         wakes.carry_out(cx.hv, domain, cx.cpu.id);

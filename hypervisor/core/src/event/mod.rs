@@ -174,18 +174,18 @@ impl<M: Machine> State<M> {
         Ok(binding)
     }
 
-    /// Makes a port in use pending.
-    fn set_pending(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> Outcome {
-        if self.closed {
-            return Outcome::Nothing;
-        }
-        let Ok(entry) = self.ports.get(port) else {
-            return Outcome::Nothing;
+    /// Makes a port in use pending; says also which vCPU it is bound to.
+    #[inline]
+    fn set_pending(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> (Outcome, VcpuId) {
+        let (Ok(entry), false) = (self.ports.get(port), self.closed) else {
+            return (Outcome::Nothing, VcpuId(0));
         };
-        match &mut self.abi {
-            Abi::TwoLevel => two_level::set_pending(machine, domain, port, entry.vcpu),
+        let vcpu = entry.vcpu;
+        let outcome = match &mut self.abi {
+            Abi::TwoLevel => two_level::set_pending(machine, domain, port, vcpu),
             Abi::Fifo(fifo) => fifo.set_pending(machine, domain, &mut self.ports, port),
-        }
+        };
+        (outcome, vcpu)
     }
 
     /// Unmasks a port for the guest.

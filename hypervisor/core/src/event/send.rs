@@ -17,18 +17,16 @@ use crate::vcpu::Vcpu;
 
 /// vCPUs to wake once the event lock is dropped.
 #[must_use]
-pub(super) struct Wakes([u64; MAX_VCPUS / 64]);
+pub(super) enum Wakes {
+    /// Nobody.
+    None,
+    /// The vCPU that the port is bound to: nearly always.
+    One(VcpuId),
+    /// That one perhaps, and others that poll; a bit for each.
+    Many([u64; MAX_VCPUS / 64]),
+}
 
 impl Wakes {
-    /// Nobody.
-    pub(super) const NONE: Self = Self([0; MAX_VCPUS / 64]);
-
-    fn insert(&mut self, vcpu: VcpuId) {
-        if let Some(word) = self.0.get_mut(vcpu.index() / 64) {
-            *word |= 1 << (vcpu.index() % 64);
-        }
-    }
-
     /// Wakes them. The caller holds no event lock.
     pub(super) fn carry_out<M: Machine>(
         self,
@@ -36,9 +34,19 @@ impl Wakes {
         domain: &Domain<M>,
         from: CpuId,
     ) {
-        for vcpu in bits(self.0) {
-            if let Some(vcpu) = domain.vcpu(vcpu) {
-                crate::sched::wake(hv, &vcpu, from);
+        let vcpus = match self {
+            Self::None => return,
+            Self::One(vcpu) => {
+                if let Some(vcpu) = domain.vcpus.read().get(vcpu.index()) {
+                    crate::sched::wake(hv, vcpu, from);
+                }
+                return;
+            }
+            Self::Many(vcpus) => vcpus,
+        };
+        for vcpu in bits(vcpus) {
+            if let Some(vcpu) = domain.vcpus.read().get(vcpu.index()) {
+                crate::sched::wake(hv, vcpu, from);
             }
         }
     }
@@ -56,14 +64,14 @@ fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
 }
 
 /// Makes a port pending; the lock is `state`'s. Says whom to wake.
+#[inline]
 pub(super) fn deliver<M: Machine>(
     state: &mut State<M>,
     machine: &M,
     domain: &Domain<M>,
     port: Port,
 ) -> Wakes {
-    let vcpu = state.ports.get(port).map_or(VcpuId(0), |entry| entry.vcpu);
-    let outcome = state.set_pending(machine, domain, port);
+    let (outcome, vcpu) = state.set_pending(machine, domain, port);
     whom(outcome, domain, port, vcpu)
 }
 
@@ -79,36 +87,49 @@ pub(super) fn unmask<M: Machine>(
     Ok(whom(outcome, domain, port, vcpu))
 }
 
+#[inline]
 fn whom<M: Machine>(outcome: Outcome, domain: &Domain<M>, port: Port, vcpu: VcpuId) -> Wakes {
-    let mut wakes = Wakes::NONE;
     if outcome == Outcome::Nothing {
-        return wakes;
+        return Wakes::None;
     }
-    if outcome == Outcome::Raised {
-        wakes.insert(vcpu);
+    let raised = (outcome == Outcome::Raised).then_some(vcpu);
+    let pollers = domain.events.pollers.iter();
+    if pollers.fold(0, |all, word| all | word.load(Ordering::Acquire)) != 0 {
+        return Wakes::Many(take_pollers(domain, port, raised));
     }
-    take_pollers(domain, port, &mut wakes);
-    wakes
+    raised.map_or(Wakes::None, Wakes::One)
 }
 
-/// vCPUs that poll for the port are woken whether it is masked or not, and poll no more.
-fn take_pollers<M: Machine>(domain: &Domain<M>, port: Port, wakes: &mut Wakes) {
+/// vCPUs that poll for the port are woken whether it is masked or not, and poll no more. Their bits, and `raised`'s.
+#[inline(never)]
+fn take_pollers<M: Machine>(
+    domain: &Domain<M>,
+    port: Port,
+    raised: Option<VcpuId>,
+) -> [u64; MAX_VCPUS / 64] {
+    let mut wakes = [0; MAX_VCPUS / 64];
+    let mut insert = |vcpu: VcpuId| {
+        if let Some(word) = wakes.get_mut(vcpu.index() / 64) {
+            *word |= 1 << (vcpu.index() % 64);
+        }
+    };
+    if let Some(vcpu) = raised {
+        insert(vcpu);
+    }
     let pollers = domain
         .events
         .pollers
         .each_ref()
         .map(|word| word.load(Ordering::Acquire));
-    if pollers == [0; MAX_VCPUS / 64] {
-        return;
-    }
     let vcpus = domain.vcpus.read();
     for vcpu in bits(pollers).filter_map(|id| vcpus.get(id.index())) {
         let polled = vcpu.events.polled.load(Ordering::Acquire);
         if polled == POLL_ANY || polled == port.0 {
             end_poll(vcpu);
-            wakes.insert(vcpu.id);
+            insert(vcpu.id);
         }
     }
+    wakes
 }
 
 /// `EVTCHNOP_send`: tells the other end of one of the caller's ports.
@@ -173,7 +194,7 @@ pub fn send_virq<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Vcpu<M>, virq: u
             Ok(Binding::Virq(number)) if *number == virq => {
                 deliver(&mut state, &hv.machine, domain, port)
             }
-            _ => Wakes::NONE,
+            _ => Wakes::None,
         }
     };
     wakes.carry_out(hv, domain, from);

@@ -38,13 +38,22 @@ pub(super) fn set_pending<M: Machine>(
     port: Port,
     vcpu: VcpuId,
 ) -> Outcome {
-    let Some((word, bit)) = bit(machine, domain, PENDING, port) else {
+    let shared = domain.memory.shared_info.get();
+    let (index, bit) = (port.0 as usize / 64, 1 << (port.0 % 64));
+    let Some(page) = shared.and_then(|mfn| machine.page(*mfn)) else {
         return Outcome::Nothing;
     };
-    if word.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
+    let (Some(pending), Some(mask), true) = (
+        page.get(PENDING + index),
+        page.get(MASK + index),
+        index < WORDS,
+    ) else {
+        return Outcome::Nothing;
+    };
+    if pending.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
         return Outcome::Nothing;
     }
-    if is_masked(machine, domain, port) {
+    if mask.load(Ordering::Acquire) & bit != 0 {
         return Outcome::Pending;
     }
     announce(machine, domain, port, vcpu)
@@ -91,11 +100,5 @@ pub(super) fn clear_pending<M: Machine>(machine: &M, domain: &Domain<M>, port: P
 /// Whether a port is pending.
 pub(super) fn is_pending<M: Machine>(machine: &M, domain: &Domain<M>, port: Port) -> bool {
     bit(machine, domain, PENDING, port)
-        .is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
-}
-
-/// Whether a port is masked.
-pub(super) fn is_masked<M: Machine>(machine: &M, domain: &Domain<M>, port: Port) -> bool {
-    bit(machine, domain, MASK, port)
         .is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
 }

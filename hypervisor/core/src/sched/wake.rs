@@ -23,6 +23,13 @@ pub fn is_runnable<M: Machine>(vcpu: &Vcpu<M>) -> bool {
 /// is queued if it can run; and if it runs on another CPU, that one looks at its events.
 pub fn wake<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, from: CpuId) {
     let blocked = (Paused::BLOCKED | Paused::POLLING).bits();
+    // One that runs on this CPU does not wait for anything, and sees its events on its way out.
+    if vcpu.sched.place() == Place::Running
+        && vcpu.sched.cpu() == from
+        && vcpu.paused.load(Ordering::SeqCst) & blocked == 0
+    {
+        return;
+    }
     let was = vcpu.paused.fetch_and(!blocked, Ordering::SeqCst);
     if was & Paused::POLLING.bits() != 0 {
         crate::event::end_poll(vcpu);

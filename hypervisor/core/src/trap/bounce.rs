@@ -34,60 +34,60 @@ pub(super) struct Target {
     pub(super) segments: Option<SegmentState>,
 }
 
-/// The words of a frame, from the lowest address on, and how many there are.
+/// A frame: it is built from the end, where what every frame has lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Frame {
     words: [u64; MAX_WORDS],
-    count: usize,
+    first: usize,
 }
 
 const MAX_WORDS: usize = 12;
 
 impl Frame {
-    fn new() -> Self {
-        Self {
-            words: [0; MAX_WORDS],
-            count: 0,
-        }
-    }
-
-    fn push(&mut self, word: u64) {
-        if let Some(place) = self.words.get_mut(self.count) {
-            *place = word;
-            self.count += 1;
-        }
-    }
-
+    /// The words, from the lowest address on.
     pub(super) fn words(&self) -> &[u64] {
-        self.words.get(..self.count).unwrap_or(&[])
+        self.words.get(self.first..).unwrap_or(&[])
+    }
+
+    fn push_below<const N: usize>(&mut self, words: [u64; N]) {
+        let Some(first) = self.first.checked_sub(N) else {
+            return;
+        };
+        if let Some(place) = self.words.get_mut(first..self.first) {
+            place.copy_from_slice(&words);
+            self.first = first;
+        }
     }
 }
 
 /// Works out the frame for interrupted `regs`.
+#[inline]
 pub(super) fn frame(regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) -> Frame {
-    let mut frame = Frame::new();
-    frame.push(regs.rcx);
-    frame.push(regs.r11);
-    if let Some(segments) = &target.segments {
-        for selector in [segments.ds, segments.es, segments.fs, segments.gs] {
-            frame.push(u64::from(selector));
-        }
-    }
-    if let Some(error) = target.error {
-        frame.push(u64::from(error));
-    }
+    let mut frame = Frame {
+        words: [0; MAX_WORDS],
+        first: MAX_WORDS,
+    };
     // The guest tells its kernel from its processes by the selector's privilege level.
     let cs = if kernel_mode {
         regs.cs & !3
     } else {
         regs.cs | 3
     };
-    let flags = (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF };
-    frame.push(regs.rip);
-    frame.push(u64::from(cs) | (u64::from(u8::from(masked)) << 32));
-    frame.push(flags);
-    frame.push(regs.rsp);
-    frame.push(u64::from(regs.ss));
+    frame.push_below([
+        regs.rip,
+        u64::from(cs) | (u64::from(u8::from(masked)) << 32),
+        (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF },
+        regs.rsp,
+        u64::from(regs.ss),
+    ]);
+    if let Some(error) = target.error {
+        frame.push_below([u64::from(error)]);
+    }
+    if let Some(segments) = &target.segments {
+        let selectors = [segments.ds, segments.es, segments.fs, segments.gs];
+        frame.push_below(selectors.map(u64::from));
+    }
+    frame.push_below([regs.rcx, regs.r11]);
     frame
 }
 

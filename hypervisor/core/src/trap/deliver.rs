@@ -36,12 +36,13 @@ pub fn deliver_pending<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Re
 /// Enters the NMI callback unless the last NMI is still being handled. Returns whether it did.
 fn deliver_nmi<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<bool, Stop> {
     let callback = {
-        let mut arch = cx.vcpu.arch.lock();
-        let callback = arch.traps.callback(CallbackKind::Nmi);
-        if arch.traps.in_nmi {
+        let callback = cx.vcpu.arch.lock().traps.callback(CallbackKind::Nmi);
+        if cx.vcpu.in_nmi.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        arch.traps.in_nmi = callback.address != 0;
+        cx.vcpu
+            .in_nmi
+            .store(callback.address != 0, Ordering::Relaxed);
         callback
     };
     cx.vcpu.nmi_pending.store(false, Ordering::Relaxed);

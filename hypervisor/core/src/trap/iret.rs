@@ -13,6 +13,7 @@ use crate::event;
 use crate::guest::GuestHandle;
 use crate::machine::{Machine, SegmentState};
 use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
 
 const IF: u64 = 1 << 9;
 const IOPL: u64 = 3 << 12;
@@ -31,7 +32,7 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
     if let Some(info) = event::current_info(cx) {
         info.set_masked(frame.rflags & IF == 0);
     }
-    cx.vcpu.arch.lock().traps.in_nmi = false;
+    cx.vcpu.in_nmi.store(false, Ordering::Relaxed);
     restore(regs, &frame);
     Err(Stop::NoReturn)
 }

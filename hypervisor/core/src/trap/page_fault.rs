@@ -62,8 +62,10 @@ pub(super) fn page_fault<M: Machine>(
 
 /// Whether the page tables allow the access by now: the TLB was out of date, or another CPU has just
 /// changed them. The processor has forgotten its translation with the fault.
+#[inline]
 fn is_spurious<M: Machine>(cx: &Cx<'_, M>, kernel_mode: bool, error: u32, addr: u64) -> bool {
-    if error & (RESERVED | KEY) != 0 {
+    // Nothing is remembered of a page that was not there.
+    if error & (RESERVED | KEY) != 0 || error & PRESENT == 0 {
         return false;
     }
     let root = {

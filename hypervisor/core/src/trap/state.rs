@@ -70,8 +70,6 @@ pub struct TrapState {
     pub kernel_ss: u16,
     /// The kernel's stack pointer, for entries from user mode.
     pub kernel_sp: u64,
-    /// An NMI handler runs: the next NMI waits for its iret.
-    pub in_nmi: bool,
     /// The address that the guest last wrote to port 0xcf8.
     pub pci_address: u32,
     /// IA32_TSC_AUX as the guest set it.
@@ -85,7 +83,6 @@ impl Default for TrapState {
             callbacks: [Callback::default(); 5],
             kernel_ss: 0,
             kernel_sp: 0,
-            in_nmi: false,
             pci_address: 0,
             tsc_aux: 0,
         }

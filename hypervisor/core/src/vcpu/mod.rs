@@ -91,6 +91,9 @@ pub struct Vcpu<M: Machine> {
     pub sched: VcpuSched,
     /// Whether an NMI is to be delivered.
     pub nmi_pending: AtomicBool,
+    /// Whether the NMI handler runs: until the next iret there is no further one. Only the CPU that runs the vCPU
+    /// looks at it.
+    pub in_nmi: AtomicBool,
     /// A page table that this vCPU let go of and that is not yet taken apart.
     pub unfinished: Mutex<Option<Mfn>>,
 }
@@ -129,6 +132,7 @@ impl<M: Machine> Vcpu<M> {
             time: VcpuTime::default(),
             sched: VcpuSched::default(),
             nmi_pending: AtomicBool::new(false),
+            in_nmi: AtomicBool::new(false),
             unfinished: Mutex::new(None),
         }
     }

@@ -262,7 +262,7 @@ fn the_next_nmi_waits_for_the_iret_of_the_last() {
         ..regs
     };
     assert_eq!(trap::iret(&guest.cx(), &mut back), Err(Stop::NoReturn));
-    assert!(!guest.vcpu.arch.lock().traps.in_nmi);
+    assert!(!guest.vcpu.in_nmi.load(Ordering::Relaxed));
 }
 
 #[test]
