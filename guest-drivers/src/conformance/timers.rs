@@ -3,16 +3,21 @@
 use core::sync::atomic::Ordering;
 
 use oxen_abi::Errno;
-use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_SET_TIMER_OP, HYPERVISOR_VCPU_OP};
+use oxen_abi::hypercall::{
+    HYPERVISOR_MMUEXT_OP, HYPERVISOR_MULTICALL, HYPERVISOR_SCHED_OP, HYPERVISOR_SET_TIMER_OP,
+    HYPERVISOR_VCPU_OP, MulticallEntry,
+};
+use oxen_abi::mmu::{MMUEXT_CLEAR_PAGE, MmuextOp};
 use oxen_abi::sched::{Poll, SCHEDOP_BLOCK, SCHEDOP_POLL, SCHEDOP_YIELD};
 use oxen_abi::vcpu as abi;
-use oxen_abi::xen::VIRQ_TIMER;
+use oxen_abi::xen::{DOMID_SELF, VIRQ_TIMER};
 
 use super::events::{bind_ipi, bind_virq, close, let_in, send, set_mask};
 use super::{Outcome, Suite, ensure, good, same, some};
-use crate::event;
-use crate::sys::{hypercall, shared};
+use crate::sys::frame::Frame;
+use crate::sys::{cpu, hypercall, shared};
 use crate::time::now;
+use crate::{event, pagetable};
 
 const MILLISECOND: u64 = 1_000_000;
 /// Far more than a timer may be late on a slow emulator.
@@ -143,6 +148,59 @@ fn timers(s: &mut Suite<'_>) {
     });
 }
 
+/// Operations on a page: they fill a list of one page, and the list is done again and again.
+const CLEARS: usize = 4096 / size_of::<MmuextOp>();
+const AGAIN: usize = 4096 / size_of::<MulticallEntry>();
+
+fn preemption(s: &mut Suite<'_>) {
+    s.check("timer/comes_during_a_long_call", || {
+        with_timer(|port| {
+            let (page, list, calls) = (Frame::new(), Frame::new(), Frame::new());
+            let clear = MmuextOp {
+                cmd: MMUEXT_CLEAR_PAGE,
+                arg1: page.mfn(),
+                ..MmuextOp::default()
+            };
+            let call = MulticallEntry {
+                op: HYPERVISOR_MMUEXT_OP,
+                args: [
+                    list.address(),
+                    CLEARS as u64,
+                    0,
+                    u64::from(DOMID_SELF),
+                    0,
+                    0,
+                ],
+                ..MulticallEntry::default()
+            };
+            list.fill_with(&[clear; CLEARS]);
+            calls.fill_with(&[call; AGAIN]);
+            // So that nothing but the clearing itself refers to the page.
+            same!(pagetable::update_va(page.address(), 0), Ok(0));
+            let vcpu = some!(shared::vcpu_info(0));
+            let before = event::count(port);
+            good!(set_timer(now() + 2 * MILLISECOND));
+            vcpu.upcall_mask.store(0, Ordering::SeqCst);
+            let start = cpu::rdtsc();
+            let result = hypercall::call(HYPERVISOR_MULTICALL, [calls.address(), AGAIN as u64]);
+            let end = cpu::rdtsc();
+            vcpu.upcall_mask.store(1, Ordering::SeqCst);
+            same!(result, Ok(0));
+            same!(event::count(port), before + 1);
+            let came = event::when(port);
+            // Long before the call was over: it takes tens of milliseconds in an emulator.
+            ensure!(
+                came < end - (end - start) / 4,
+                "the timer came {} ticks after a start, the call took {}",
+                came.wrapping_sub(start),
+                end - start
+            );
+            same!(pagetable::make_writable(page), Ok(0));
+            Ok(())
+        })
+    });
+}
+
 fn poll(ports: &mut [u32], timeout: u64) -> hypercall::Result {
     let mut arg = Poll {
         ports: hypercall::slice_address(ports),
@@ -231,5 +289,6 @@ fn waiting(s: &mut Suite<'_>) {
 
 pub(super) fn run(s: &mut Suite<'_>) {
     timers(s);
+    preemption(s);
     waiting(s);
 }

@@ -6,4 +6,4 @@ pub mod two_level;
 #[cfg(target_os = "none")]
 mod upcall;
 #[cfg(target_os = "none")]
-pub use upcall::{Fifo, count, last, upcall};
+pub use upcall::{Fifo, count, last, upcall, when};

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{fifo, two_level};
 use crate::sys::frame::Frame;
-use crate::sys::shared;
+use crate::sys::{cpu, shared};
 
 /// Ports that are counted.
 const PORTS: usize = 4096;
@@ -32,7 +32,20 @@ pub fn last(port: u32) -> u32 {
         .map_or(0, |last| last.load(Ordering::SeqCst))
 }
 
+/// TSC at each port's last delivery.
+static WHEN: [AtomicU64; PORTS] = [const { AtomicU64::new(0) }; PORTS];
+
+/// The TSC's value when a port was last delivered.
+#[must_use]
+pub fn when(port: u32) -> u64 {
+    WHEN.get(port as usize)
+        .map_or(0, |when| when.load(Ordering::SeqCst))
+}
+
 fn delivered(port: u32) {
+    if let Some(when) = WHEN.get(port as usize) {
+        when.store(cpu::rdtsc(), Ordering::SeqCst);
+    }
     let number = SEQUENCE.fetch_add(1, Ordering::SeqCst) + 1;
     if let (Some(count), Some(last)) = (COUNTS.get(port as usize), LAST.get(port as usize)) {
         count.fetch_add(1, Ordering::SeqCst);

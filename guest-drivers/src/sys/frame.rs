@@ -4,6 +4,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use oxen_abi::arch_x86::MACH2PHYS_VIRT_START;
 
+use zerocopy::{Immutable, IntoBytes};
+
 use super::{probe, start_info};
 
 /// Virtual address of pseudo-physical address 0.
@@ -166,6 +168,17 @@ impl Frame {
     pub fn words32(self) -> &'static [AtomicU32; 1024] {
         // SAFETY: as for `words`.
         unsafe { &*(self.address as *const [AtomicU32; 1024]) }
+    }
+
+    /// Copies structures to the frame's start, in whole words; what does not fit is left out.
+    pub fn fill_with<T: IntoBytes + Immutable>(self, list: &[T]) {
+        for (slot, chunk) in self.words().iter().zip(list.as_bytes().chunks(8)) {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            slot.store(u64::from_le_bytes(word), Ordering::Relaxed);
+        }
     }
 
     /// Fills the frame with a word.

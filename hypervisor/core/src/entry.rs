@@ -29,6 +29,7 @@ pub struct Exception {
 
 /// The guest executed SYSCALL: a hypercall from its kernel, or a system call of its process.
 pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
+    cpu.entered();
     for_current(cpu, |cx| {
         if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
             crate::hypercall::dispatch(cx, regs);
@@ -40,6 +41,7 @@ pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
 
 /// The guest's instruction faulted or trapped.
 pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
+    cpu.entered();
     for_current(cpu, |cx| {
         end(cx, crate::trap::exception(cx, regs, exception))
     });

@@ -11,6 +11,10 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::types::CpuId;
 use crate::vcpu::Vcpu;
 
+/// The longest that a guest's request may take before it goes back to its guest for a moment, in
+/// nanoseconds. Interrupts wait that long.
+const TURN: u64 = 200_000;
+
 /// The private part: only code that runs on the CPU itself sees it. The machine hands it to each
 /// entry into `core`.
 pub struct PerCpu<M: Machine> {
@@ -28,6 +32,8 @@ pub struct PerCpu<M: Machine> {
     /// The scheduler's private part.
     pub sched: crate::sched::CpuSched,
     shared: &'static CpuShared<M>,
+    /// System time at which the entry's first long operation began; 0 before.
+    began: Cell<u64>,
 }
 
 impl<M: Machine> PerCpu<M> {
@@ -41,6 +47,7 @@ impl<M: Machine> PerCpu<M> {
             current: RefCell::new(Arc::clone(&idle)),
             idle,
             sched: crate::sched::CpuSched::default(),
+            began: Cell::new(0),
         }
     }
 
@@ -54,9 +61,27 @@ impl<M: Machine> PerCpu<M> {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Whether a long operation should stop here and continue later.
+    /// A guest's request begins.
+    pub fn entered(&self) {
+        self.began.set(0);
+    }
+
+    /// Whether a long operation should stop here and continue later: something is pending, or it
+    /// had its turn. Interrupts are off, so that only the return to the guest lets in what the
+    /// interrupt controller holds, this CPU's timer among it.
     pub fn preempt_needed(&self) -> bool {
-        self.shared().pending.load(Ordering::Acquire) != 0
+        self.shared().pending.load(Ordering::Acquire) != 0 || self.turn_is_over()
+    }
+
+    fn turn_is_over(&self) -> bool {
+        let now = self.hv.machine.now();
+        match self.began.get() {
+            0 => {
+                self.began.set(now);
+                false
+            }
+            began => now.saturating_sub(began) >= TURN,
+        }
     }
 
     /// Runs in the interrupt handler of a flush request ([`Machine::flush_others`]).
@@ -128,5 +153,27 @@ impl<M: Machine> Cx<'_, M> {
     /// The domain that asks.
     pub fn domain(&self) -> &Arc<Domain<M>> {
         &self.vcpu.domain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TURN;
+    use crate::sync::atomic::Ordering;
+    use crate::testing::Host;
+
+    #[test]
+    fn a_long_request_has_its_turn_and_stops() {
+        let host = Host::new();
+        let time = &host.machine().time;
+        time.store(1, Ordering::Release);
+        host.cpu.entered();
+        assert!(!host.cpu.preempt_needed(), "the turn begins here");
+        time.store(TURN, Ordering::Release);
+        assert!(!host.cpu.preempt_needed());
+        time.store(TURN + 1, Ordering::Release);
+        assert!(host.cpu.preempt_needed());
+        host.cpu.entered();
+        assert!(!host.cpu.preempt_needed(), "each request has its own");
     }
 }

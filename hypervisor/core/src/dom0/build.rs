@@ -346,7 +346,7 @@ fn start_vcpus<M: Machine>(
     if !get_page(&hv.machine, l4, domain.id) {
         return Err(Why::NoMemory("page tables"));
     }
-    finish(|| types::pin(cpu, domain, l4, 4))?;
+    finish(cpu, || types::pin(cpu, domain, l4, 4))?;
 
     let vcpu = domain
         .vcpu(crate::VcpuId(0))
@@ -365,7 +365,9 @@ fn start_vcpus<M: Machine>(
     context.kernel_ss = u64::from(FLAT_KERNEL_SS);
     context.kernel_sp = stack;
     context.ctrlreg[3] = l4.address();
-    finish(|| crate::vcpu::context::apply(cpu, domain, &vcpu, &context))?;
+    finish(cpu, || {
+        crate::vcpu::context::apply(cpu, domain, &vcpu, &context)
+    })?;
     vcpu.paused
         .fetch_and(!Paused::DOWN.bits(), Ordering::SeqCst);
     let cpus = hv.machine.cpus().iter().count();
@@ -381,8 +383,12 @@ fn vcpu_count<M: Machine>(hv: &Hypervisor<M>) -> usize {
 
 /// Work on page tables that stops when something is pending is simply done again: nothing else
 /// runs yet.
-fn finish(mut work: impl FnMut() -> Result<(), MmError>) -> Result<(), Why> {
+fn finish<M: Machine>(
+    cpu: &PerCpu<M>,
+    mut work: impl FnMut() -> Result<(), MmError>,
+) -> Result<(), Why> {
     loop {
+        cpu.entered();
         match work() {
             Ok(()) => return Ok(()),
             Err(MmError::Restart) => {}

@@ -145,6 +145,15 @@ pub(super) fn inject<M: Machine>(
     error: Option<u32>,
 ) -> Result<(), Stop> {
     let gate = cx.vcpu.arch.lock().traps.gate(vector);
+    if gate.address == 0 {
+        crate::log_warning!(
+            cx.hv,
+            "d{}v{}: vector {vector} at {:#x}, which the guest has no handler for",
+            cx.domain().id.0,
+            cx.vcpu.id.0,
+            regs.rip
+        );
+    }
     let target = Target {
         address: gate.address,
         masks: gate.masks(),

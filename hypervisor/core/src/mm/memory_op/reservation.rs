@@ -60,7 +60,8 @@ pub(super) fn change<M: Machine>(
     }
     let extents = GuestHandle::<u64>::new(request.extent_start);
     for done in start..request.nr_extents {
-        if done != start && cx.cpu.preempt_needed() {
+        // Asked at the first one as well, for its turn begins there.
+        if cx.cpu.preempt_needed() && done != start {
             let command = (done << MEMOP_EXTENT_SHIFT) | u64::from(op);
             return Err(Stop::Restart([command, arg.addr(), 0, 0, 0, 0]));
         }
