@@ -75,8 +75,12 @@ pub(crate) fn shutdown(reason: u32) -> ! {
     }
 }
 
-/// One round of the second vCPU: yields, blocks or goes down, as the first one says.
+/// One round of the second vCPU: yields, blocks, goes down or makes random calls, as the first one
+/// says.
 pub(crate) fn secondary_round(command: u64) {
+    if command == fuzz::COMMAND {
+        return fuzz::second();
+    }
     let _ = match command {
         0 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_YIELD), 0]),
         1 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_BLOCK), 0]),

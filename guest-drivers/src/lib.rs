@@ -3,7 +3,7 @@
 //! The kernel (`oxen-test-guest`) is the tests' favourite guest. Its command line says what it
 //! does: `mode=hello` prints a line and powers off, `mode=conformance` checks the hypercalls,
 //! `mode=pair` (dom0) what takes two domains, with copies of itself that it builds, `mode=fuzz`
-//! (dom0) has such copies send random hypercalls, `mode=bench` measures them.
+//! (dom0) has such copies send random hypercalls on two vCPUs, `mode=bench` measures them.
 //!
 //! `sys` is the lowest module and the only one with unsafe code. It is there on bare metal
 //! only; the parts above it that are plain logic build and are tested on the host as well.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::console::{Console, Lines};
-use crate::qemu::Machine;
+use crate::qemu::{Clock, Machine};
 use crate::session::{Hypervisor, When, with_log};
 
 /// Something that the test guest does in a boot of its own.
@@ -24,6 +24,8 @@ pub struct GuestRun {
     pub on: &'static [(Hypervisor, When)],
     /// Virtual CPUs.
     pub cpus: u32,
+    /// What the machine's clock follows.
+    pub clock: Clock,
     /// The longest that it may take.
     pub time: Duration,
 }

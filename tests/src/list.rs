@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::boots::{BootRun, Kernel};
 use crate::checks::{faults, hardware, leaks, lifecycle, registers};
 use crate::guest::GuestRun;
-use crate::qemu::Port;
+use crate::qemu::{Clock, Port};
 use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
 use crate::session::{Check, Session};
@@ -88,23 +88,34 @@ const TOOLSTACK: &[Check] = &[
     },
 ];
 
+/// A boot of the test guest without anything special.
+const GUEST: GuestRun = GuestRun {
+    name: "",
+    args: "",
+    hypervisor_args: "",
+    on: &[],
+    cpus: 1,
+    clock: Clock::Host,
+    time: Duration::from_secs(300),
+};
+
 /// All boots of the test guest.
 pub const GUEST_RUNS: &[GuestRun] = &[
     GuestRun {
         name: "conformance",
         args: "mode=conformance debug exit=reboot",
-        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 1,
         time: Duration::from_secs(300),
+        ..GUEST
     },
     GuestRun {
         name: "conformance, 2 CPUs",
         args: "mode=conformance debug exit=reboot",
-        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Full)],
         cpus: 2,
         time: Duration::from_secs(300),
+        ..GUEST
     },
     GuestRun {
         name: "all speculation defences",
@@ -113,22 +124,41 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         on: &[(Oxen, Always)],
         cpus: 2,
         time: Duration::from_secs(300),
+        ..GUEST
     },
     GuestRun {
         name: "two domains",
         args: "mode=pair debug exit=reboot",
-        hypervisor_args: "",
         on: &[(Oxen, Always), (DebianXen, Always)],
         cpus: 2,
         time: Duration::from_secs(300),
+        ..GUEST
     },
     GuestRun {
-        name: "50,000 random hypercalls",
-        args: "mode=fuzz count=50000 seed=1 exit=reboot",
-        hypervisor_args: "",
+        name: "200,000 random hypercalls",
+        args: "mode=fuzz count=200000 seed=1 exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 2,
+        time: Duration::from_secs(600),
+        ..GUEST
+    },
+    GuestRun {
+        name: "2,000,000 random hypercalls",
+        args: "mode=fuzz count=2000000 seed=1000 exit=reboot",
+        on: &[(Oxen, Full)],
+        cpus: 2,
+        time: Duration::from_secs(3600),
+        ..GUEST
+    },
+    // Instructions between preemption points: the clock counts them.
+    GuestRun {
+        name: "preemption under random hypercalls",
+        args: "mode=fuzz late vcpus=1 count=20000 seed=7 exit=reboot",
         on: &[(Oxen, Always), (DebianXen, Full)],
         cpus: 1,
+        clock: Clock::Instructions,
         time: Duration::from_secs(600),
+        ..GUEST
     },
 ];
 

@@ -100,7 +100,7 @@ pub(crate) fn let_in() {
 }
 
 /// Masks or unmasks a port of the 2-level ABI.
-pub(super) fn set_mask(port: u32, masked: bool) -> Outcome {
+pub(crate) fn set_mask(port: u32, masked: bool) -> Outcome {
     two_level::set_mask(&some!(shared::info()).mask, port, masked);
     Ok(())
 }

@@ -52,6 +52,11 @@ impl Table {
         })
     }
 
+    /// Where the table is mapped.
+    pub(crate) fn address(&self) -> u64 {
+        core::ptr::from_ref(self.entries) as u64
+    }
+
     /// Grants a frame to a domain under a reference.
     pub(crate) fn grant_to(&self, reference: usize, domain: u16, mfn: u64, flags: u16) {
         let entry = u64::from(flags) | u64::from(domain) << 16 | mfn << 32;

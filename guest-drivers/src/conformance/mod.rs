@@ -29,7 +29,9 @@ mod user_mode;
 mod vcpus;
 mod version;
 
-pub(crate) use events::{bind_interdomain, bind_ipi, bind_virq, close, let_in, send, status};
+pub(crate) use events::{
+    bind_interdomain, bind_ipi, bind_virq, close, let_in, send, set_mask, status,
+};
 pub(crate) use grants::{Table, copy, end as copy_end, map, place, unmap};
 pub(crate) use pinning::mmuext_for;
 pub(crate) use traps::faulted;

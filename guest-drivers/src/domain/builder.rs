@@ -23,9 +23,11 @@ use crate::pagetable::{self, RO, RW, WINDOW, index};
 use crate::sys::frame::{self, VIRT_BASE};
 use crate::sys::hypercall::{self, Result};
 
-/// Pages of a copy: 8 MiB, room for the image with its arena and the rest.
-const PAGES: u64 = 2048;
-const PAGES_INDEX: usize = 2048;
+/// Pages of a copy: 12 MiB, room for the image with its arena and the rest.
+const PAGES: u64 = 3072;
+const PAGES_INDEX: usize = 3072;
+/// Pages that it may take beside these.
+const MORE: u64 = 1024;
 /// Pages handled in one hypercall.
 const BATCH: usize = 128;
 /// Where the copy's memory is mapped while it is built.
@@ -35,6 +37,19 @@ const AT: u64 = WINDOW + (256 << 20);
 pub struct Spec<'a> {
     /// Its command line.
     pub command_line: &'a [u8],
+    /// How many vCPUs it may have; the first one is started.
+    pub vcpus: u32,
+}
+
+impl<'a> Spec<'a> {
+    /// A copy with one vCPU.
+    #[must_use]
+    pub fn new(command_line: &'a [u8]) -> Self {
+        Spec {
+            command_line,
+            vcpus: 1,
+        }
+    }
 }
 
 /// A domain that was built. It is paused at first.
@@ -63,7 +78,7 @@ impl Domain {
         let mut id = 0;
         let mut create = abi::CreateDomain {
             handle: *b"oxen-test-guest!",
-            max_vcpus: 1,
+            max_vcpus: spec.vcpus,
             max_evtchn_port: u32::MAX,
             max_grant_frames: 4,
             max_maptrack_frames: 4,
@@ -81,12 +96,16 @@ impl Domain {
 
     fn fill(id: u16, spec: &Spec<'_>) -> Result<Self> {
         let layout = Layout::new(PAGES, frame::image_end_pfn()).ok_or(Errno::E2BIG)?;
-        on_domain(abi::XEN_DOMCTL_MAX_VCPUS, id, &mut abi::MaxVcpus { max: 1 })?;
+        on_domain(
+            abi::XEN_DOMCTL_MAX_VCPUS,
+            id,
+            &mut abi::MaxVcpus { max: spec.vcpus },
+        )?;
         on_domain(
             abi::XEN_DOMCTL_MAX_MEM,
             id,
             &mut abi::MaxMem {
-                max_memkb: (PAGES + 16) * 4,
+                max_memkb: (PAGES + MORE) * 4,
             },
         )?;
         populate(id)?;

@@ -12,7 +12,7 @@ use crate::domain::{Domain, Spec};
 use crate::sys::hypercall;
 
 fn build(command_line: &[u8]) -> Outcome<Domain> {
-    Ok(good!(Domain::build(&Spec { command_line })))
+    Ok(good!(Domain::build(&Spec::new(command_line))))
 }
 
 /// Builds, runs to the end, destroys.

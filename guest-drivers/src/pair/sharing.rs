@@ -29,9 +29,7 @@ struct Peer {
 
 impl Peer {
     fn start() -> Outcome<Self> {
-        let domain = good!(Domain::build(&Spec {
-            command_line: b"mode=peer"
-        }));
+        let domain = good!(Domain::build(&Spec::new(b"mode=peer")));
         domain
             .shared(peer::PORT)
             .store(u64::from(domain.port), Ordering::SeqCst);

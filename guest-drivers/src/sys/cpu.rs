@@ -2,6 +2,8 @@
 
 use core::arch::asm;
 
+use oxen_abi::hypercall::HYPERVISOR_IRET;
+
 /// The time-stamp counter.
 #[must_use]
 pub fn rdtsc() -> u64 {
@@ -48,6 +50,25 @@ pub fn get_xmm() -> [u64; 2] {
             "movq {h}, xmm14", l = out(reg) low, h = out(reg) high);
     }
     [low, high]
+}
+
+/// Leaves by the iret hypercall from a frame: RAX, R11, RCX, flags, RIP, CS, RFLAGS, RSP, SS.
+///
+/// It is a safe function because nothing of this vCPU runs after it, other than what the frame
+/// leads to: the fuzzer ends so.
+pub fn leave(frame: &[u64; 9]) -> ! {
+    // SAFETY: nothing comes back. The frame may be made up; then the domain ends in some way.
+    unsafe {
+        asm!(
+            "mov rsp, {frame}",
+            "mov eax, {iret}",
+            "syscall",
+            "ud2",
+            frame = in(reg) frame.as_ptr(),
+            iret = const HYPERVISOR_IRET,
+            options(noreturn),
+        )
+    }
 }
 
 /// Calls a hypercall through the page that the hypervisor filled.

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use oxen_abi::arch_x86::{FLAT_USER_CS, FLAT_USER_SS};
 use oxen_abi::hypercall::HYPERVISOR_IRET;
 
-use super::trap::{RECORD, RESUME, RESUME_RSP};
+use super::trap::{self, EXPECTED};
 
 /// A trap that a probe caused.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,9 +55,12 @@ pub type Probe<T> = Result<T, Fault>;
 
 /// Takes the record of the trap that just happened, if one did.
 fn outcome<T>(value: T) -> Probe<T> {
-    RESUME.store(0, Ordering::Relaxed);
-    let [vector, error, address, rip, cs, rflags, rax] =
-        [0, 1, 2, 3, 4, 5, 6].map(|i: usize| RECORD[i].swap(0, Ordering::Relaxed));
+    let expected = trap::expected();
+    expected.resume.store(0, Ordering::Relaxed);
+    let [vector, error, address, rip, cs, rflags, rax] = expected
+        .record
+        .each_ref()
+        .map(|field| field.swap(0, Ordering::Relaxed));
     match vector.checked_sub(1) {
         None => Ok(value),
         Some(vector) => Err(Fault {
@@ -78,11 +81,11 @@ macro_rules! probe_asm {
     ($($code:literal),+ ; $($operands:tt)*) => {
         asm!(
             "lea {probe_tmp}, [rip + 29999f]",
-            "mov [rip + {probe_resume}], {probe_tmp}",
+            "mov [{probe_resume}], {probe_tmp}",
             $($code,)+
             "29999:",
             probe_tmp = out(reg) _,
-            probe_resume = sym RESUME,
+            probe_resume = in(reg) trap::expected().resume.as_ptr(),
             $($operands)*
         )
     };
@@ -122,7 +125,7 @@ pub fn compare_exchange(address: u64, old: u64, new: u64) -> Probe<u64> {
     outcome(value)
 }
 
-/// Calls an address; the code there must be a plain `ret` or trap.
+/// Calls an address, on the first vCPU; the code there must be a plain `ret` or trap.
 pub fn call(address: u64) -> Probe<()> {
     // SAFETY: the code is a `ret` by contract, or the call traps; the stack pointer is put back
     // in either case.
@@ -136,7 +139,7 @@ pub fn call(address: u64) -> Probe<()> {
             "mov rsp, {t}",
             t = out(reg) _,
             a = in(reg) address,
-            resume = sym RESUME,
+            resume = sym EXPECTED,
         );
     };
     outcome(())
@@ -173,7 +176,7 @@ pub fn divide_by_zero() -> Probe<()> {
     outcome(())
 }
 
-/// Executes an instruction with the trap flag set: one #DB behind it.
+/// Executes an instruction with the trap flag set, on the first vCPU: one #DB behind it.
 pub fn single_step() -> Probe<()> {
     // SAFETY: the handler clears the trap flag on its way out, and the flags are put back from
     // the stack, which is as before at the label whether the trap came or not.
@@ -190,7 +193,7 @@ pub fn single_step() -> Probe<()> {
             "29999:",
             "popfq",
             t = out(reg) _,
-            resume = sym RESUME,
+            resume = sym EXPECTED,
         );
     };
     outcome(())
@@ -353,7 +356,7 @@ global_asm!(
     "push r13",
     "push r14",
     "push r15",
-    "mov [rip + {resume_rsp}], rsp",
+    "mov [rip + {resume} + 8], rsp",
     "lea rax, [rip + 2f]",
     "mov [rip + {resume}], rax",
     // ss, rsp, rflags, cs, rip, flags, rcx, r11, rax
@@ -378,8 +381,7 @@ global_asm!(
     "pop rbp",
     "ret",
     ".popsection",
-    resume = sym RESUME,
-    resume_rsp = sym RESUME_RSP,
+    resume = sym EXPECTED,
     iret = const HYPERVISOR_IRET,
 );
 
@@ -387,7 +389,7 @@ unsafe extern "C" {
     fn enter_user(rip: u64, rsp: u64, flags: u64, cs: u64, ss: u64);
 }
 
-/// Runs user mode at an address until it traps; RAX is 0x77 there. `flags` is the iret
+/// Runs user mode at an address until it traps, on the first vCPU; RAX is 0x77 there. `flags` is the iret
 /// hypercall's `VGCF_*`.
 pub fn user(rip: u64, rsp: u64, flags: u64) -> Probe<()> {
     user_with(rip, rsp, flags, FLAT_USER_CS, FLAT_USER_SS)

@@ -239,12 +239,35 @@ pub fn install() -> hypercall::Result {
     )
 }
 
-/// Where the probe wants to go on; 0: nobody expects a trap.
-pub(super) static RESUME: AtomicU64 = AtomicU64::new(0);
-/// Stack pointer for a probe that left for user mode; 0: stay on the stack.
-pub(super) static RESUME_RSP: AtomicU64 = AtomicU64::new(0);
-/// The last expected trap, field by field: vector + 1, error, address, RIP, CS, RFLAGS, RAX.
-pub(super) static RECORD: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
+/// What a vCPU's probe and the trap handler tell each other.
+#[repr(C)]
+pub(super) struct Expected {
+    /// Where the probe wants to go on; 0: nobody expects a trap.
+    pub(super) resume: AtomicU64,
+    /// Stack pointer for a probe that left for user mode; 0: stay on the stack.
+    pub(super) stack: AtomicU64,
+    /// The last expected trap, field by field: vector + 1, error, address, RIP, CS, RFLAGS, RAX.
+    pub(super) record: [AtomicU64; 7],
+}
+
+/// Of each vCPU. The probes in assembly that only the first vCPU uses take the first one.
+pub(super) static EXPECTED: [Expected; 2] = [const {
+    Expected {
+        resume: AtomicU64::new(0),
+        stack: AtomicU64::new(0),
+        record: [const { AtomicU64::new(0) }; 7],
+    }
+}; 2];
+
+/// That of the vCPU this runs on.
+pub(super) fn expected() -> &'static Expected {
+    let [first, second] = &EXPECTED;
+    if super::vcpu::current() == 0 {
+        first
+    } else {
+        second
+    }
+}
 
 /// Number of event upcalls so far.
 pub static UPCALLS: AtomicU64 = AtomicU64::new(0);
@@ -260,19 +283,27 @@ extern "C" fn handle(frame: &mut Frame) {
             UPCALLS.fetch_add(1, Ordering::Relaxed);
             UPCALL_MASK.store(frame.cs >> 32 & 0xff, Ordering::Relaxed);
             crate::event::upcall(super::vcpu::current());
+            crate::fuzz::upcall();
             return;
         }
-        NMI => {
+        // The callback, or the vector where none is registered.
+        NMI | 2 => {
             NMIS.fetch_add(1, Ordering::Relaxed);
             return;
         }
         _ => {}
     }
-    let address = shared::vcpu_info(0).map_or(0, |info| info.cr2.load(Ordering::Relaxed));
-    let resume = RESUME.swap(0, Ordering::Relaxed);
+    let vcpu = super::vcpu::current();
+    let address = shared::vcpu_info(vcpu).map_or(0, |info| info.cr2.load(Ordering::Relaxed));
+    let expected = expected();
+    let resume = expected.resume.swap(0, Ordering::Relaxed);
+    if resume == 0 && frame.vector == FAILSAFE {
+        // Segment registers that were refused are null now, and nothing here uses them.
+        return;
+    }
     if resume == 0 {
         crate::println!(
-            "TRAP {:#x} nobody expects: address {address:#x} {frame:#x?}",
+            "TRAP {:#x} nobody expects: address {address:#x} {frame:x?}",
             frame.vector
         );
         crate::kernel::shutdown(SHUTDOWN_CRASH);
@@ -286,13 +317,13 @@ extern "C" fn handle(frame: &mut Frame) {
         frame.rflags,
         frame.rax,
     ];
-    for (slot, value) in RECORD.iter().zip(values) {
+    for (slot, value) in expected.record.iter().zip(values) {
         slot.store(value, Ordering::Relaxed);
     }
     frame.rip = resume;
     // A single-stepping probe steps once.
     frame.rflags &= !0x100;
-    let stack = RESUME_RSP.swap(0, Ordering::Relaxed);
+    let stack = expected.stack.swap(0, Ordering::Relaxed);
     if stack != 0 {
         frame.rsp = stack;
         frame.cs = KERNEL_CS;

@@ -169,13 +169,14 @@ fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
     let log = log_file(&name);
     Step::new(&name, move || {
         let dir = folders(&log)?;
-        let machine = setup::test_guest(
+        let mut machine = setup::test_guest(
             which(hypervisor),
             run.hypervisor_args,
             run.args,
             run.cpus,
             dir.path(),
         )?;
+        machine.clock = run.clock;
         let verdict = guest::run(&machine, &log, run.time, false)?;
         println!(
             "{} checks passed, {} skipped",
