@@ -1,5 +1,6 @@
 //! `mode=pair`: dom0 builds copies of itself and checks what takes two domains.
 
+mod grants;
 mod lifecycle;
 mod sharing;
 
@@ -93,5 +94,6 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     suite.check("pair/prepare", || ready);
     lifecycle::run(&mut suite);
     sharing::run(&mut suite);
+    grants::run(&mut suite);
     suite.finish()
 }

@@ -4,11 +4,13 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use oxen_abi::event_channel::{EVTCHNOP_SEND, Send};
-use oxen_abi::grant_table::{GTF_PERMIT_ACCESS, GTF_READONLY};
+use oxen_abi::grant_table::{
+    GTF_ACCEPT_TRANSFER, GTF_PERMIT_ACCESS, GTF_READONLY, GTF_SUB_PAGE, GTF_TRANSITIVE,
+};
 use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP};
 use oxen_abi::sched::{SCHEDOP_BLOCK, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
 
-use crate::conformance::Table;
+use crate::conformance::{Table, TableV2};
 use crate::println;
 use crate::sys::frame::Frame;
 use crate::sys::{hypercall, shared};
@@ -35,10 +37,24 @@ pub(crate) const CRASH: u64 = 4;
 /// Spins for ever, with events masked.
 pub(crate) const SPIN: u64 = 5;
 
+/// Changes to version 2 of the grant table, where the first page is granted as before, a part of
+/// the second one, and the reference in [`VALUE`] of dom0 is passed on to it.
+pub(crate) const VERSION_2: u64 = 6;
+/// Makes an entry ready to take a frame of dom0's.
+pub(crate) const ACCEPT: u64 = 7;
+/// Reports the flags of that entry.
+pub(crate) const REPORT_ACCEPTED: u64 = 8;
+
 /// Reference of the page granted read-write to dom0.
 pub(crate) const WRITABLE: u32 = 8;
 /// Reference of the page granted read-only to dom0, and what is in it.
 pub(crate) const READABLE: u32 = 9;
+/// First byte and number of bytes that are granted of it in version 2.
+pub(crate) const PART: (u16, u16) = (128, 64);
+/// Reference that passes on a grant of dom0's, in version 2.
+pub(crate) const PASSED_ON: u32 = 10;
+/// Reference that takes a frame.
+pub(crate) const TAKES: u32 = 11;
 /// The word that fills the read-only page.
 pub(crate) const PATTERN: u64 = 0x0b0b_0b0b_1234_5678;
 
@@ -61,6 +77,7 @@ pub(crate) fn run() {
         readable.mfn(),
         GTF_PERMIT_ACCESS | GTF_READONLY,
     );
+    let mut version_2 = None;
     let port = u32::try_from(page[PORT].load(Ordering::SeqCst)).unwrap_or(0);
     loop {
         answer(page, port);
@@ -69,7 +86,19 @@ pub(crate) fn run() {
             INCREMENT => {
                 writable.words()[0].fetch_add(1, Ordering::SeqCst);
             }
-            REPORT_FLAGS => page[VALUE].store(table.flags(WRITABLE as usize), Ordering::SeqCst),
+            REPORT_FLAGS => {
+                let flags = match &version_2 {
+                    None => table.flags(WRITABLE as usize),
+                    Some(table) => u64::from(TableV2::status(table, WRITABLE as usize)),
+                };
+                page[VALUE].store(flags, Ordering::SeqCst);
+            }
+            VERSION_2 => {
+                let passed_on = page[VALUE].load(Ordering::SeqCst);
+                version_2 = change_version(&table, [&writable, &readable], passed_on);
+            }
+            ACCEPT => table.grant_to(TAKES as usize, 0, 0x77, GTF_ACCEPT_TRANSFER),
+            REPORT_ACCEPTED => page[VALUE].store(table.flags(TAKES as usize), Ordering::SeqCst),
             POWEROFF => crate::kernel::shutdown(SHUTDOWN_POWEROFF),
             CRASH => crate::kernel::shutdown(SHUTDOWN_CRASH),
             SPIN => loop {
@@ -78,6 +107,24 @@ pub(crate) fn run() {
             _ => {}
         }
     }
+}
+
+fn change_version(
+    table: &Table,
+    [writable, readable]: [&Frame; 2],
+    passed_on: u64,
+) -> Option<TableV2> {
+    let Ok(table) = TableV2::new(table) else {
+        println!("ERROR the peer has no table of version 2");
+        return None;
+    };
+    let (first, length) = PART;
+    let part = u32::from(first) | u32::from(length) << 16;
+    table.write(WRITABLE as usize, GTF_PERMIT_ACCESS, 0, 0, writable.mfn());
+    let flags = GTF_PERMIT_ACCESS | GTF_READONLY | GTF_SUB_PAGE;
+    table.write(READABLE as usize, flags, 0, part, readable.mfn());
+    table.write(PASSED_ON as usize, GTF_TRANSITIVE, 0, 0, passed_on);
+    Some(table)
 }
 
 fn answer(page: &[AtomicU64; 512], port: u32) {

@@ -1,4 +1,4 @@
-//! Grant tables, version 1, from this domain to itself.
+//! Grant tables, version 1, from this domain to itself: sizes, mapping, copying.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,8 +28,8 @@ pub(super) fn op<T: IntoBytes + FromBytes + Immutable>(cmd: u32, arg: &mut T) ->
 
 /// The first frame of the grant table, mapped over an arena page.
 pub(crate) struct Table {
-    entries: &'static [AtomicU64; 512],
-    domain: u16,
+    pub(super) entries: &'static [AtomicU64; 512],
+    pub(super) domain: u16,
 }
 
 impl Table {
@@ -68,7 +68,7 @@ impl Table {
         self.domain
     }
 
-    fn grant(&self, reference: usize, mfn: u64, flags: u16) {
+    pub(super) fn grant(&self, reference: usize, mfn: u64, flags: u16) {
         self.grant_to(reference, self.domain, mfn, flags);
     }
 
@@ -78,7 +78,7 @@ impl Table {
     }
 
     /// Takes a grant back.
-    fn revoke(&self, reference: usize) {
+    pub(super) fn revoke(&self, reference: usize) {
         self.entries[reference].store(0, Ordering::SeqCst);
     }
 }
@@ -212,7 +212,7 @@ fn mapping(s: &mut Suite<'_>, table: &Table) {
         let (page, place) = (Frame::new(), place()?);
         table.grant(REF, page.mfn(), abi::GTF_PERMIT_ACCESS | abi::GTF_READONLY);
         let (status, _) = map(own, reference, place.address(), HOST)?;
-        ensure!(status < 0, "a read-only grant was mapped read-write");
+        same!(status, abi::GNTST_GENERAL_ERROR);
         let (status, handle) = map(own, reference, place.address(), HOST | abi::GNTMAP_READONLY)?;
         same!(status, abi::GNTST_OKAY);
         good!(probe::read(place.address()));
@@ -297,21 +297,21 @@ fn mapping(s: &mut Suite<'_>, table: &Table) {
         );
         // Not granted.
         table.revoke(REF);
-        ensure!(
-            status(own, reference, place.address(), HOST)? < 0,
-            "a free entry was mapped"
+        same!(
+            status(own, reference, place.address(), HOST)?,
+            abi::GNTST_GENERAL_ERROR
         );
         // Granted to somebody else.
         table.grant_to(REF, 0x7f00, page.mfn(), abi::GTF_PERMIT_ACCESS);
-        ensure!(
-            status(own, reference, place.address(), HOST)? < 0,
-            "another's grant was mapped"
+        same!(
+            status(own, reference, place.address(), HOST)?,
+            abi::GNTST_GENERAL_ERROR
         );
         // A frame that is not the granter's.
         table.grant(REF, NO_FRAME & 0xffff_ffff, abi::GTF_PERMIT_ACCESS);
-        ensure!(
-            status(own, reference, place.address(), HOST)? < 0,
-            "no frame was mapped"
+        same!(
+            status(own, reference, place.address(), HOST)?,
+            abi::GNTST_BAD_PAGE
         );
         table.grant(REF, page.mfn(), abi::GTF_PERMIT_ACCESS);
         // Neither host nor device, and addresses without an entry.
@@ -410,7 +410,7 @@ fn copying(s: &mut Suite<'_>, table: &Table) {
         same!(copy(from, to, 8, both)?, abi::GNTST_OKAY);
         same!(b.words()[4].load(Ordering::Relaxed), 5);
         // Writing to what was granted read-only.
-        ensure!(copy(to, from, 8, both)? < 0, "copied to a read-only grant");
+        same!(copy(to, from, 8, both)?, abi::GNTST_GENERAL_ERROR);
         same!(table.flags(REF) & 0x18, 0);
         same!(table.flags(REF + 1) & 0x18, 0);
         table.revoke(REF);
@@ -444,22 +444,33 @@ fn copying(s: &mut Suite<'_>, table: &Table) {
     s.check("grants/copy_refused", || {
         let (a, b) = (Frame::new(), Frame::new());
         let good = end(b.mfn(), DOMID_SELF, 0);
-        ensure!(
-            copy(end(NO_FRAME, DOMID_SELF, 0), good, 8, 0)? < 0,
-            "from no frame"
+        same!(
+            copy(end(NO_FRAME, DOMID_SELF, 0), good, 8, 0)?,
+            abi::GNTST_BAD_PAGE
         );
-        ensure!(
-            copy(good, end(NO_FRAME, DOMID_SELF, 0), 8, 0)? < 0,
-            "to no frame"
+        same!(
+            copy(good, end(NO_FRAME, DOMID_SELF, 0), 8, 0)?,
+            abi::GNTST_BAD_PAGE
         );
-        ensure!(
-            copy(end(a.mfn(), 0x1234, 0), good, 8, 0)? < 0,
-            "a frame of a domain that is not there"
+        // A frame of another domain's, or of this one by its number.
+        same!(
+            copy(end(a.mfn(), 0x1234, 0), good, 8, 0)?,
+            abi::GNTST_BAD_DOMAIN
         );
-        ensure!(
-            copy(end(9999, own, 0), good, 8, abi::GNTCOPY_SOURCE_GREF)? < 0,
-            "a reference that is not there"
+        same!(
+            copy(end(a.mfn(), own, 0), good, 8, 0)?,
+            abi::GNTST_PERMISSION_DENIED
         );
+        for (reference, domain, status) in [
+            (1 << 20, own, abi::GNTST_BAD_GNTREF),
+            (20, own, abi::GNTST_GENERAL_ERROR),
+            (20, 0x1234, abi::GNTST_BAD_DOMAIN),
+        ] {
+            same!(
+                copy(end(reference, domain, 0), good, 8, abi::GNTCOPY_SOURCE_GREF)?,
+                status
+            );
+        }
         // A page table is not a place to copy to.
         let l1 = some!(pagetable::entry(a.address(), 1)).machine >> 12;
         ensure!(

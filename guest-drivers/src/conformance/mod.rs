@@ -15,6 +15,8 @@ mod emulation;
 mod events;
 mod fifo;
 mod grants;
+mod grants_given;
+mod grants_v2;
 mod hypercalls;
 mod mappings;
 mod memory;
@@ -33,6 +35,8 @@ pub(crate) use events::{
     bind_interdomain, bind_ipi, bind_virq, close, let_in, send, set_mask, status,
 };
 pub(crate) use grants::{Table, copy, end as copy_end, map, place, unmap};
+pub(crate) use grants_given::{give, renew};
+pub(crate) use grants_v2::TableV2;
 pub(crate) use pinning::mmuext_for;
 pub(crate) use traps::faulted;
 pub(crate) use version::UNMAPPED;
@@ -257,6 +261,8 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     control::run(&mut suite);
     reservation::run(&mut suite);
     grants::run(&mut suite);
+    grants_given::run(&mut suite);
+    grants_v2::run(&mut suite);
     user_mode::run(&mut suite);
     fifo::run(&mut suite);
     suite.finish()

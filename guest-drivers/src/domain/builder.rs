@@ -82,7 +82,7 @@ impl Domain {
             max_evtchn_port: u32::MAX,
             max_grant_frames: 4,
             max_maptrack_frames: 4,
-            grant_opts: 1,
+            grant_opts: 2,
             ..abi::CreateDomain::default()
         };
         control::domctl(abi::XEN_DOMCTL_CREATEDOMAIN, &mut id, &mut create)?;

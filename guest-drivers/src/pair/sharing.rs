@@ -22,13 +22,13 @@ use crate::sys::frame::{Frame, VIRT_BASE};
 use crate::sys::{hypercall, probe};
 
 /// A peer that is ready for commands.
-struct Peer {
-    domain: Domain,
+pub(super) struct Peer {
+    pub(super) domain: Domain,
     port: u32,
 }
 
 impl Peer {
-    fn start() -> Outcome<Self> {
+    pub(super) fn start() -> Outcome<Self> {
         let domain = good!(Domain::build(&Spec::new(b"mode=peer")));
         domain
             .shared(peer::PORT)
@@ -58,19 +58,19 @@ impl Peer {
     }
 
     /// Gives a command and waits until it is done.
-    fn ask(&mut self, command: u64) -> Outcome {
+    pub(super) fn ask(&mut self, command: u64) -> Outcome {
         let answers = self.domain.shared(peer::ANSWERS).load(Ordering::SeqCst);
         self.tell(command)?;
         self.answered(answers + 1)
     }
 
-    fn end(mut self) -> Outcome {
+    pub(super) fn end(mut self) -> Outcome {
         self.tell(peer::POWEROFF)?;
         same!(run_to_end(&mut self.domain, 10, |_| {})?, SHUTDOWN_POWEROFF);
         self.destroy()
     }
 
-    fn destroy(self) -> Outcome {
+    pub(super) fn destroy(self) -> Outcome {
         good!(close(self.port));
         good!(self.domain.destroy());
         Ok(())

@@ -403,3 +403,9 @@ pub struct CacheFlush {
     pub op: u32,
 }
 crate::layout!(CacheFlush, 16, {a @ 0, offset @ 8, length @ 10, op @ 12});
+/// Write lines back.
+pub const GNTTAB_CACHE_CLEAN: u32 = 1 << 0;
+/// Invalidate lines.
+pub const GNTTAB_CACHE_INVAL: u32 = 1 << 1;
+/// `a` is a grant reference.
+pub const GNTTAB_CACHE_SOURCE_GREF: u32 = 1 << 31;

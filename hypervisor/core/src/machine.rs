@@ -236,6 +236,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn flush_tlb_local(&self);
     /// Writes back and invalidates this CPU's caches (WBINVD).
     fn flush_cache(&self);
+    /// Writes back and invalidates the cache lines, on all CPUs, that `length` bytes of a guest's
+    /// frame are in, from `offset` on and within the frame.
+    fn flush_lines(&self, mfn: Mfn, offset: usize, length: usize);
 
     // ---- the running guest's memory, through its own page tables ---------------------------
 

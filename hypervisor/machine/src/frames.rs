@@ -120,6 +120,22 @@ pub(crate) fn copy_bytes(to: Mfn, to_at: usize, from: Mfn, from_at: usize, count
     true
 }
 
+/// Writes back and invalidates the cache lines that bytes of a frame are in.
+pub(crate) fn flush_lines(mfn: Mfn, offset: usize, length: usize) {
+    /// Of every x86-64 processor.
+    const LINE: usize = 64;
+    let Some(bytes) = part(mfn, offset, length) else {
+        return;
+    };
+    let lines = bytes.chunks(LINE).filter_map(<[_]>::first);
+    for byte in lines.chain(bytes.last()) {
+        // SAFETY: the byte is mapped; flushing its line changes no memory.
+        unsafe {
+            core::arch::asm!("clflush [{}]", in(reg) byte, options(nostack, preserves_flags));
+        }
+    }
+}
+
 /// Copies without the compiler seeing the memory.
 ///
 /// # Safety

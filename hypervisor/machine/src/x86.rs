@@ -91,6 +91,9 @@ impl Machine for X86 {
     fn flush_cache(&self) {
         control::wbinvd();
     }
+    fn flush_lines(&self, mfn: Mfn, offset: usize, length: usize) {
+        frames::flush_lines(mfn, offset, length);
+    }
 
     #[inline]
     fn copy_from_guest(&self, addr: u64, bytes: &mut [u8]) -> Result<(), Fault> {

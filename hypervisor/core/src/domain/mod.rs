@@ -126,7 +126,11 @@ impl<M: Machine> Domain<M> {
             vm_assist: AtomicU64::new(0),
             memory: DomainMemory::default(),
             events: DomainEvents::new(config.max_event_port),
-            grants: GrantTable::new(config.grant_frames, config.maptrack_frames),
+            grants: GrantTable::new(
+                config.grant_frames,
+                config.maptrack_frames,
+                config.grant_version,
+            ),
             irqs: DomainIrqs::default(),
             sched: DomainSched::default(),
             permissions: Mutex::new(Permissions::default()),
@@ -182,6 +186,8 @@ pub struct Limits {
     pub grant_frames: u32,
     /// Most frames' worth of maptrack entries.
     pub maptrack_frames: u32,
+    /// Highest version of the grant table.
+    pub grant_version: crate::grant::Version,
     /// How many vCPUs it gets.
     pub max_vcpus: u32,
 }
@@ -193,6 +199,7 @@ impl Default for Limits {
             max_event_port: 1023,
             grant_frames: 64,
             maptrack_frames: 1024,
+            grant_version: crate::grant::Version::V2,
             max_vcpus: 1,
         }
     }

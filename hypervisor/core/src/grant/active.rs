@@ -1,149 +1,135 @@
-//! What the hypervisor knows of a granting domain's entries in use: who uses them, for which
-//! frame, how often.
-
-use alloc::vec::Vec;
+//! What the hypervisor knows of a granting domain's entries in use: who uses them, for what, how
+//! often.
 
 use oxen_abi::grant_table::{GNTST_BAD_GNTREF, GNTST_GENERAL_ERROR, GTF_READING, GTF_WRITING};
 
-use crate::grant::entry::{self, PER_FRAME};
+use crate::grant::entry::{Granted, Manner, Part, Target, Use};
+use crate::grant::given::Table;
 use crate::grant::{Access, Status};
 use crate::machine::Machine;
-use crate::speculation;
-use crate::sync::atomic::AtomicU64;
 use crate::types::{DomId, Mfn};
 
-/// The uses of one entry.
+/// The uses of one entry, and what it granted when they began. There are 512 of these for each
+/// frame of entries, so they are packed.
 #[derive(Clone, Copy, Debug, Default)]
-struct Active {
+pub(super) struct Active {
+    /// The frame; or the reference passed on, with its domain in the upper half.
+    target: u64,
     grantee: u16,
-    mfn: u64,
+    first: u16,
+    len: u16,
+    kind: Kind,
     readers: u32,
     writers: u32,
 }
 
-/// A frame of entries, and their uses.
-#[derive(Debug)]
-struct Frame {
-    mfn: Mfn,
-    active: Vec<Active>,
+const _: () = assert!(size_of::<Active>() == 24);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Kind {
+    #[default]
+    Whole,
+    Part,
+    Onward,
 }
 
-/// A granting domain's table.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    frames: Vec<Frame>,
+impl Active {
+    /// Whether anyone uses the entry.
+    pub(super) const fn is_in_use(&self) -> bool {
+        self.readers != 0 || self.writers != 0
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "two halves of a word")]
+    const fn granted(&self) -> Granted {
+        let target = match self.kind {
+            Kind::Whole | Kind::Part => Target::Frame(Mfn(self.target)),
+            Kind::Onward => Target::Onward {
+                domain: DomId((self.target >> 32) as u16),
+                reference: self.target as u32,
+            },
+        };
+        let part = match self.kind {
+            Kind::Whole => None,
+            Kind::Part | Kind::Onward => Some(Part {
+                first: self.first,
+                len: self.len,
+            }),
+        };
+        Granted { target, part }
+    }
+
+    fn begin(&mut self, grantee: DomId, granted: Granted) {
+        self.grantee = grantee.0;
+        let part = granted.part.unwrap_or(Part::WHOLE);
+        (self.first, self.len) = (part.first, part.len);
+        (self.target, self.kind) = match granted.target {
+            Target::Frame(mfn) if granted.part.is_none() => (mfn.0, Kind::Whole),
+            Target::Frame(mfn) => (mfn.0, Kind::Part),
+            Target::Onward { domain, reference } => (
+                u64::from(domain.0) << 32 | u64::from(reference),
+                Kind::Onward,
+            ),
+        };
+    }
 }
 
-/// A grant in use: the frame, and the cache attributes that the entry asks for.
+/// A grant in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Pinned {
-    /// The granted frame. Whether it is the granting domain's is not yet known.
-    pub(super) mfn: Mfn,
+    /// What is granted.
+    pub(super) granted: Granted,
     /// `GTF_PWT`, `GTF_PCD` and `GTF_PAT` of the entry.
     pub(super) flags: u16,
 }
 
 impl Table {
-    /// Frames of entries.
-    pub(super) fn frames(&self) -> u32 {
-        u32::try_from(self.frames.len()).unwrap_or(u32::MAX)
-    }
-
-    /// One of the frames.
-    pub(super) fn frame(&self, index: u32) -> Option<Mfn> {
-        speculation::get(&self.frames, index as usize).map(|frame| frame.mfn)
-    }
-
-    /// Adds a frame as number `index`, if that is the next one; `false` if it is not, or if there
-    /// is no memory.
-    pub(super) fn add(&mut self, index: u32, mfn: Mfn) -> bool {
-        if index as usize != self.frames.len() {
-            return false;
-        }
-        let mut active = Vec::new();
-        if active.try_reserve_exact(PER_FRAME).is_err() || self.frames.try_reserve(1).is_err() {
-            return false;
-        }
-        active.resize(PER_FRAME, Active::default());
-        self.frames.push(Frame { mfn, active });
-        true
-    }
-
-    /// Takes the last frame out; the uses of its entries are forgotten (their users hold their
-    /// own references on what was granted).
-    pub(super) fn remove_last(&mut self) -> Option<Mfn> {
-        self.frames.pop().map(|frame| frame.mfn)
-    }
-
-    /// The guest's word of an entry; `None` for a reference past the table.
-    pub(super) fn word<M: Machine>(
-        &self,
-        machine: &M,
-        reference: u32,
-    ) -> Option<&'static AtomicU64> {
-        let frame = speculation::get(&self.frames, reference as usize / PER_FRAME)?;
-        machine.page(frame.mfn)?.get(reference as usize % PER_FRAME)
-    }
-
-    /// Whether an entry is in use.
-    pub(super) fn is_in_use(&self, reference: u32) -> bool {
-        speculation::get(&self.frames, reference as usize / PER_FRAME)
-            .and_then(|frame| frame.active.get(reference as usize % PER_FRAME))
-            .is_some_and(|active| active.readers + active.writers != 0)
-    }
-
-    fn active(&mut self, reference: u32) -> Option<&mut Active> {
-        let frame = speculation::get_mut(&mut self.frames, reference as usize / PER_FRAME)?;
-        frame.active.get_mut(reference as usize % PER_FRAME)
-    }
-
-    /// Notes one more use of an entry by `grantee`. The guest's word is only asked when the use is
-    /// of a kind that the entry does not have yet; while it is in use the frame stays the same
-    /// whatever the guest writes.
+    /// Notes one more use of an entry. The guest's words are only asked when the use is of a kind
+    /// that the entry does not have yet; while it is in use it leads to the same place whatever
+    /// the guest writes.
     pub(super) fn pin<M: Machine>(
         &mut self,
         machine: &M,
         reference: u32,
-        grantee: DomId,
-        access: Access,
+        wanted: Use,
     ) -> Result<Pinned, Status> {
-        let word = self.word(machine, reference).ok_or(GNTST_BAD_GNTREF)?;
-        let active = self.active(reference).ok_or(GNTST_BAD_GNTREF)?;
-        let idle = active.readers == 0 && active.writers == 0;
-        if !idle && active.grantee != grantee.0 {
+        let slot = self.slot(machine, reference).ok_or(GNTST_BAD_GNTREF)?;
+        let active = self.active_mut(reference).ok_or(GNTST_BAD_GNTREF)?;
+        let idle = !active.is_in_use();
+        if !idle && active.grantee != wanted.grantee.0 {
             return Err(GNTST_GENERAL_ERROR);
         }
-        let counter = match access {
+        // What is in use by copies only, and for a part of the frame, can't be mapped either.
+        if !idle && wanted.manner == Manner::Map && active.kind != Kind::Whole {
+            return Err(GNTST_GENERAL_ERROR);
+        }
+        let counter = match wanted.access {
             Access::Read => active.readers,
             Access::Write => active.writers,
         };
-        // The two counters' sum must not wrap either.
-        if counter >= u32::MAX / 4 {
+        if counter == u32::MAX {
             return Err(GNTST_GENERAL_ERROR);
         }
-        if idle || (access == Access::Write && active.writers == 0) {
-            let entry = entry::claim(word, grantee, access)?;
+        if idle || (wanted.access == Access::Write && active.writers == 0) {
+            let granted = slot.claim(wanted, idle)?;
             if idle {
-                active.grantee = grantee.0;
-                active.mfn = entry.frame().0;
+                active.begin(wanted.grantee, granted);
             }
         }
-        match access {
+        match wanted.access {
             Access::Read => active.readers += 1,
             Access::Write => active.writers += 1,
         }
-        let flags = entry::Entry(word.load(crate::sync::atomic::Ordering::Acquire)).flags();
         Ok(Pinned {
-            mfn: Mfn(active.mfn),
-            flags,
+            granted: active.granted(),
+            flags: slot.flags(),
         })
     }
 
-    /// Takes a use back; with the last one of its kind the mark in the guest's word goes too.
+    /// Takes a use back; with the last one of its kind the mark in the guest's memory goes too.
     pub(super) fn unpin<M: Machine>(&mut self, machine: &M, reference: u32, access: Access) {
-        let word = self.word(machine, reference);
+        let slot = self.slot(machine, reference);
         // A dead domain's table is gone before its grants are.
-        let Some(active) = self.active(reference) else {
+        let Some(active) = self.active_mut(reference) else {
             return;
         };
         let counter = match access {
@@ -159,13 +145,13 @@ impl Table {
         if active.writers == 0 && access == Access::Write {
             flags |= GTF_WRITING;
         }
-        if active.writers == 0 && active.readers == 0 {
+        if !active.is_in_use() {
             flags |= GTF_READING;
         }
-        if let Some(word) = word
+        if let Some(slot) = slot
             && flags != 0
         {
-            entry::clear(word, flags);
+            slot.marks.clear(flags);
         }
     }
 }

@@ -6,10 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::error::{HcResult, Stop};
 use crate::grant::unmap::{Removed, Request};
-use crate::grant::{copy, map, table};
+use crate::grant::{cache, copy, map, table, transfer, version};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::percpu::Cx;
+
+/// The bits of a command's number.
+const COMMAND: u32 = 0xfff;
 
 /// `HYPERVISOR_grant_table_op(cmd, ops, count)`. A batch stops after an operation when something
 /// is pending, and goes on with the next one.
@@ -17,7 +20,10 @@ use crate::percpu::Cx;
 pub fn hypercall<M: Machine>(cx: &Cx<'_, M>, cmd: u64, ops: u64, count: u64) -> HcResult {
     // The ABI's command and count are ints.
     let (number, count) = (low_half(cmd), low_half(count));
-    if i32::try_from(count).is_err() {
+    // Bits above the command are where Xen keeps the progress of a long cache operation.
+    let progress = number & !COMMAND;
+    let number = number & COMMAND;
+    if i32::try_from(count).is_err() || (progress != 0 && number != abi::GNTTABOP_CACHE_FLUSH) {
         return Err(Errno::EINVAL.into());
     }
     let batch = Batch {
@@ -56,16 +62,17 @@ pub fn hypercall<M: Machine>(cx: &Cx<'_, M>, cmd: u64, ops: u64, count: u64) -> 
             table::query_size(cx, op);
             Ok(())
         }),
-        abi::GNTTABOP_SET_VERSION => batch.one(|op| table::set_version(op)),
-        abi::GNTTABOP_GET_VERSION => batch.one(|op| table::get_version(cx, op)),
+        abi::GNTTABOP_TRANSFER => {
+            batch.each(|op: &mut abi::Transfer| op.status = transfer::transfer(cx, op))
+        }
+        abi::GNTTABOP_SET_VERSION => batch.set_version(),
+        abi::GNTTABOP_GET_VERSION => batch.alone(|op| version::get(cx, op)),
         abi::GNTTABOP_GET_STATUS_FRAMES => batch.one(|op| {
             table::status_frames(cx, op);
             Ok(())
         }),
-        // Caches are coherent on x86, so there is nothing to clean for a guest.
-        abi::GNTTABOP_CACHE_FLUSH => Err(Errno::EOPNOTSUPP.into()),
-        // Giving frames away is what balloon drivers and the memory hypercalls are for; no stock
-        // kernel of the last fifteen years transfers frames.
+        abi::GNTTABOP_CACHE_FLUSH => batch.cache_flush(),
+        // Includes GNTTABOP_dump_table, which Xen does not have any more either.
         _ => Err(Errno::ENOSYS.into()),
     }
 }
@@ -95,10 +102,44 @@ impl<M: Machine> Batch<'_, M> {
         if self.count != 1 {
             return Err(Errno::EINVAL.into());
         }
+        self.alone(run)
+    }
+
+    /// The same for operations whose count has no meaning.
+    fn alone<T: FromBytes + IntoBytes + Immutable>(
+        &self,
+        run: impl FnOnce(&mut T) -> Result<(), Errno>,
+    ) -> HcResult {
         let handle = GuestHandle::<T>::new(self.ops);
         let mut op = handle.read(self.cx.machine())?;
         run(&mut op)?;
         handle.write(self.cx.machine(), &op)?;
+        Ok(0)
+    }
+
+    /// Changes the version, and tells which is in force even when that failed.
+    fn set_version(&self) -> HcResult {
+        let handle = GuestHandle::<abi::SetVersion>::new(self.ops);
+        let wanted = handle.read(self.cx.machine())?;
+        let outcome = version::set(self.cx, wanted.version);
+        let version = self.cx.domain().grants.version().number();
+        handle.write(self.cx.machine(), &abi::SetVersion { version })?;
+        outcome?;
+        Ok(0)
+    }
+
+    /// Runs cache operations up to the first that fails.
+    fn cache_flush(&self) -> HcResult {
+        let handle = GuestHandle::<abi::CacheFlush>::new(self.ops);
+        for index in 0..self.count {
+            if index != 0 && self.cx.cpu.preempt_needed() {
+                return self.go_on_from::<abi::CacheFlush>(index);
+            }
+            cache::flush(
+                self.cx,
+                &handle.read_at(self.cx.machine(), u64::from(index))?,
+            )?;
+        }
         Ok(0)
     }
 

@@ -8,7 +8,7 @@ use oxen_abi::grant_table::{
 };
 
 use crate::domain::Domain;
-use crate::grant::active::Pinned;
+use crate::grant::entry::{Manner, Target, Use};
 use crate::grant::maptrack::Mapping;
 use crate::grant::{Access, Status, pte};
 use crate::machine::Machine;
@@ -38,28 +38,21 @@ fn try_map<M: Machine>(cx: &Cx<'_, M>, op: &mut MapGrantRef) -> Result<(), Statu
     };
     let handle = cx.domain().grants.taken().reserve()?;
     match hold(cx.cpu, cx.domain().id, &domain, op.ref_, access) {
-        Ok(pinned) => {
+        Ok((mfn, cache)) => {
             if op.flags & GNTMAP_HOST_MAP != 0
-                && let Err(status) = pte::map(
-                    cx,
-                    domain.id,
-                    pinned.mfn,
-                    op.host_addr,
-                    op.flags,
-                    pinned.flags,
-                )
+                && let Err(status) = pte::map(cx, domain.id, mfn, op.host_addr, op.flags, cache)
             {
-                let_go(cx.cpu, &domain, op.ref_, pinned.mfn, access);
+                let_go(cx.cpu, &domain, op.ref_, mfn, access);
                 cx.domain().grants.taken().release(handle);
                 return Err(status);
             }
             op.handle = handle;
-            op.dev_bus_addr = pinned.mfn.address();
+            op.dev_bus_addr = mfn.address();
             let mapping = Mapping {
                 domain,
                 reference: op.ref_,
                 flags: op.flags,
-                mfn: pinned.mfn,
+                mfn,
                 host_addr: op.host_addr,
             };
             cx.domain().grants.taken().fill(handle, mapping);
@@ -72,25 +65,33 @@ fn try_map<M: Machine>(cx: &Cx<'_, M>, op: &mut MapGrantRef) -> Result<(), Statu
     }
 }
 
-/// Uses a grant: counts it, and takes the references that a mapping or a copy holds.
-pub(super) fn hold<M: Machine>(
+/// Uses a grant for a mapping: counts it, and takes the references that a mapping holds. Returns
+/// the frame and the entry's flags, which say how to cache it.
+fn hold<M: Machine>(
     cpu: &PerCpu<M>,
     grantee: DomId,
     domain: &Arc<Domain<M>>,
     reference: u32,
     access: Access,
-) -> Result<Pinned, Status> {
+) -> Result<(Mfn, u16), Status> {
     let machine = &cpu.hv.machine;
-    let pinned = domain
-        .grants
-        .given()
-        .pin(machine, reference, grantee, access)?;
-    let held = hold_frame(cpu, domain, pinned.mfn, access);
-    if let Err(status) = held {
-        domain.grants.given().unpin(machine, reference, access);
-        return Err(status);
+    let wanted = Use {
+        grantee,
+        access,
+        manner: Manner::Map,
+    };
+    let pinned = domain.grants.given().pin(machine, reference, wanted)?;
+    let held = match pinned.granted.target {
+        Target::Frame(mfn) => hold_frame(cpu, domain, mfn, access).map(|()| mfn),
+        Target::Onward { .. } => Err(GNTST_GENERAL_ERROR),
+    };
+    match held {
+        Ok(mfn) => Ok((mfn, pinned.flags)),
+        Err(status) => {
+            domain.grants.given().unpin(machine, reference, access);
+            Err(status)
+        }
     }
-    Ok(pinned)
 }
 
 /// A general reference on a frame of the domain's, and the writable type for writing.

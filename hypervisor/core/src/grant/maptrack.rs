@@ -125,6 +125,12 @@ impl<M: Machine> Maptrack<M> {
         })
     }
 
+    /// Whether a frame is mapped.
+    pub(super) fn has_mapped(&self, mfn: Mfn) -> bool {
+        let of_frame = |slot: &Slot<M>| matches!(slot, Slot::Mapped(mapping) if mapping.mfn == mfn);
+        self.chunks.iter().flatten().any(of_frame)
+    }
+
     fn handles(&self) -> u32 {
         u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX)
     }

@@ -8,7 +8,8 @@ use crate::machine::Machine;
 use crate::mm::{release_shared, tlb};
 use crate::percpu::PerCpu;
 
-/// Ends all that a dying domain has mapped, then gives its own grant frames back. What others
+/// Ends all that a dying domain has mapped, then gives its own frames of entries and
+/// status back. What others
 /// have mapped of it stays until they unmap it. No vCPU of the domain runs any more. Returns
 /// `false` when it stopped because something is pending; call it again then.
 pub fn release_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {

@@ -6,6 +6,7 @@ pub mod entry;
 pub mod ext;
 pub mod frame;
 pub mod heap;
+pub(crate) mod loose;
 pub mod memory_op;
 pub mod pte;
 pub mod ptwr;
@@ -223,7 +224,7 @@ pub fn alloc_frames<M: Machine>(
     }
     let Some(first) = hv.heap.alloc(&hv.machine, order, bits) else {
         if purpose != Purpose::Shared {
-            domain.memory.total.fetch_sub(frames, Ordering::AcqRel);
+            unreserve(&domain.memory, frames);
         }
         return None;
     };
@@ -266,6 +267,11 @@ fn reserve(memory: &DomainMemory, frames: u64) -> bool {
             total.checked_add(frames).filter(|sum| *sum <= max)
         })
         .is_ok()
+}
+
+/// Takes frames off the count again.
+fn unreserve(memory: &DomainMemory, frames: u64) {
+    memory.total.fetch_sub(frames, Ordering::AcqRel);
 }
 
 fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpose: Purpose) {

@@ -58,6 +58,9 @@ pub(crate) fn add(table: &mut Table) {
         GNTST_NO_SPACE = "GNTST_no_space",
         GNTCOPY_SOURCE_GREF = "GNTCOPY_source_gref",
         GNTCOPY_DEST_GREF = "GNTCOPY_dest_gref",
+        GNTTAB_CACHE_CLEAN = "GNTTAB_CACHE_CLEAN",
+        GNTTAB_CACHE_INVAL = "GNTTAB_CACHE_INVAL",
+        GNTTAB_CACHE_SOURCE_GREF = "GNTTAB_CACHE_SOURCE_GREF",
     );
     structs!(table, abi::GrantEntryV1, "struct grant_entry_v1";
         flags = "flags",

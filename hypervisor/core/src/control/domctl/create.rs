@@ -8,6 +8,7 @@ use oxen_abi::domctl::*;
 
 use super::super::{Answer, Outcome, Union, take};
 use crate::domain::{self, Domain, Limits};
+use crate::grant::Version;
 use crate::machine::Machine;
 use crate::percpu::Cx;
 use crate::types::{DomId, MAX_VCPUS};
@@ -52,7 +53,8 @@ fn limits(request: &CreateDomain) -> Result<Limits, Errno> {
         Ok(n) if n <= most => Ok(n),
         Ok(_) => Err(Errno::EINVAL),
     };
-    let version = request.grant_opts & XEN_DOMCTL_GRANT_VERSION_MASK;
+    let version = Version::from_number(request.grant_opts & XEN_DOMCTL_GRANT_VERSION_MASK)
+        .ok_or(Errno::EINVAL)?;
     if request.flags & !FLAGS != 0
         || request.iommu_opts != 0
         || request.vmtrace_size != 0
@@ -60,7 +62,6 @@ fn limits(request: &CreateDomain) -> Result<Limits, Errno> {
         || request.max_vcpus == 0
         || request.max_vcpus as usize > MAX_VCPUS
         || request.grant_opts & !XEN_DOMCTL_GRANT_VERSION_MASK != 0
-        || !(1..=2).contains(&version)
         || request.arch.emulation_flags != 0
         || request.arch.misc_flags & !XEN_X86_MSR_RELAXED != 0
     {
@@ -71,6 +72,7 @@ fn limits(request: &CreateDomain) -> Result<Limits, Errno> {
         max_event_port: request.max_evtchn_port.min(MAX_PORT),
         grant_frames: number(request.max_grant_frames, GRANT_FRAMES)?,
         maptrack_frames: number(request.max_maptrack_frames, MAPTRACK_FRAMES)?,
+        grant_version: version,
         max_vcpus: request.max_vcpus,
     })
 }

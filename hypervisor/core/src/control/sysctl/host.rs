@@ -29,7 +29,9 @@ pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
         nr_nodes: hv.host.nodes,
         max_node_id: hv.host.nodes.saturating_sub(1),
         cpu_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
-        capabilities: XEN_SYSCTL_PHYSCAP_PV | XEN_SYSCTL_PHYSCAP_GNTTAB_V1,
+        capabilities: XEN_SYSCTL_PHYSCAP_PV
+            | XEN_SYSCTL_PHYSCAP_GNTTAB_V1
+            | XEN_SYSCTL_PHYSCAP_GNTTAB_V2,
         arch_capabilities: 0,
         pad: 0,
         total_pages: hv.host.total_frames,

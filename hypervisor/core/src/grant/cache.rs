@@ -1,0 +1,51 @@
+//! `GNTTABOP_cache_flush`: cache lines of a frame that the caller owns or has mapped, written back
+//! for a device that does not look into the caches.
+
+use oxen_abi::errno::Errno;
+use oxen_abi::grant_table::{
+    CacheFlush, GNTTAB_CACHE_CLEAN, GNTTAB_CACHE_INVAL, GNTTAB_CACHE_SOURCE_GREF,
+};
+
+use crate::machine::Machine;
+use crate::mm::{get_page, put_page};
+use crate::percpu::Cx;
+use crate::types::{Mfn, PAGE_SIZE};
+
+/// Does one operation. `EINVAL` for a range past the frame, an unknown operation or no such frame,
+/// `EOPNOTSUPP` for what x86 or Xen can't do (drop lines without writing them back, references
+/// instead of addresses), `EPERM` for frames of others that are not mapped.
+pub(super) fn flush<M: Machine>(cx: &Cx<'_, M>, op: &CacheFlush) -> Result<(), Errno> {
+    let (offset, length) = (u64::from(op.offset), u64::from(op.length));
+    if offset >= PAGE_SIZE
+        || offset + length > PAGE_SIZE
+        || op.op & !(GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL) != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    if length == 0 || op.op == 0 {
+        return Ok(());
+    }
+    if op.op & GNTTAB_CACHE_SOURCE_GREF != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mfn = Mfn::containing(op.a);
+    let owner = cx
+        .machine()
+        .frame(mfn)
+        .map(|frame| frame.count().owner())
+        .ok_or(Errno::EINVAL)?;
+    if !get_page(cx.machine(), mfn, owner) {
+        return Err(Errno::EPERM);
+    }
+    let outcome = if owner != cx.domain().id && !cx.domain().grants.taken().has_mapped(mfn) {
+        Err(Errno::EPERM)
+    } else if op.op & GNTTAB_CACHE_CLEAN == 0 {
+        Err(Errno::EOPNOTSUPP)
+    } else {
+        cx.machine()
+            .flush_lines(mfn, usize::from(op.offset), usize::from(op.length));
+        Ok(())
+    };
+    put_page(cx.hv, mfn);
+    outcome
+}
