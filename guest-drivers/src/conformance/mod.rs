@@ -18,6 +18,7 @@ mod grants;
 mod grants_given;
 mod grants_v2;
 mod hypercalls;
+mod isolation;
 mod mappings;
 mod memory;
 mod multicall;
@@ -250,6 +251,8 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     shared_info::run(&mut suite);
     traps::run(&mut suite);
     emulation::run(&mut suite);
+    // Before the checks that get frames which are in no list.
+    isolation::run(&mut suite);
     mappings::run(&mut suite);
     pinning::run(&mut suite);
     descriptors::run(&mut suite);

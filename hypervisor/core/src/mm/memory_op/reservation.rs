@@ -43,7 +43,10 @@ pub(super) fn change<M: Machine>(
     start: u64,
     arg: GuestHandle<Reservation>,
 ) -> HcResult {
-    let request = arg.read(cx.machine())?;
+    // As in Xen, what cannot be read is a request of which no more can be done.
+    let Ok(request) = arg.read(cx.machine()) else {
+        return Ok(start);
+    };
     let domain = match target(cx, request.domid) {
         Ok(domain) => domain,
         Err(Stop::Errno(errno)) => return Err(errno.into()),
