@@ -3,6 +3,7 @@
 mod grants;
 mod lifecycle;
 mod sharing;
+mod tools;
 
 use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_SET_TIMER_OP};
 use oxen_abi::sched::SCHEDOP_BLOCK;
@@ -95,5 +96,6 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     lifecycle::run(&mut suite);
     sharing::run(&mut suite);
     grants::run(&mut suite);
+    tools::run(&mut suite);
     suite.finish()
 }

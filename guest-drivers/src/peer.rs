@@ -13,7 +13,7 @@ use oxen_abi::sched::{SCHEDOP_BLOCK, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
 use crate::conformance::{Table, TableV2};
 use crate::println;
 use crate::sys::frame::Frame;
-use crate::sys::{hypercall, shared};
+use crate::sys::{hypercall, probe, shared};
 
 /// Words of the shared page: the port to answer on, written by dom0 before the start.
 pub(crate) const PORT: usize = 1;
@@ -44,6 +44,9 @@ pub(crate) const VERSION_2: u64 = 6;
 pub(crate) const ACCEPT: u64 = 7;
 /// Reports the flags of that entry.
 pub(crate) const REPORT_ACCEPTED: u64 = 8;
+
+/// Reports ECX of a CPUID leaf that is in [`VALUE`].
+pub(crate) const REPORT_CPUID: u64 = 9;
 
 /// Reference of the page granted read-write to dom0.
 pub(crate) const WRITABLE: u32 = 8;
@@ -96,6 +99,11 @@ pub(crate) fn run() {
             VERSION_2 => {
                 let passed_on = page[VALUE].load(Ordering::SeqCst);
                 version_2 = change_version(&table, [&writable, &readable], passed_on);
+            }
+            REPORT_CPUID => {
+                let leaf = u32::try_from(page[VALUE].load(Ordering::SeqCst)).unwrap_or(0);
+                let seen = probe::cpuid(leaf, 0).map_or(0, |[_, _, ecx, _]| ecx);
+                page[VALUE].store(u64::from(seen), Ordering::SeqCst);
             }
             ACCEPT => table.grant_to(TAKES as usize, 0, 0x77, GTF_ACCEPT_TRANSFER),
             REPORT_ACCEPTED => page[VALUE].store(table.flags(TAKES as usize), Ordering::SeqCst),

@@ -29,11 +29,17 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn start() -> Outcome<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// Starts it after something was done to the domain that is built but has not run.
+    pub(super) fn start_with(prepare: impl FnOnce(u16) -> Outcome) -> Outcome<Self> {
         let domain = good!(Domain::build(&Spec::new(b"mode=peer")));
         domain
             .shared(peer::PORT)
             .store(u64::from(domain.port), Ordering::SeqCst);
         let port = good!(bind_interdomain(domain.id, domain.port));
+        prepare(domain.id)?;
         good!(domain.unpause());
         let mut this = Peer { domain, port };
         this.answered(1)?;
@@ -49,7 +55,7 @@ impl Peer {
     }
 
     /// Gives a command without waiting.
-    fn tell(&self, command: u64) -> Outcome {
+    pub(super) fn tell(&self, command: u64) -> Outcome {
         self.domain
             .shared(peer::COMMAND)
             .store(command, Ordering::SeqCst);

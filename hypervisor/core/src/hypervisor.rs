@@ -58,6 +58,8 @@ pub struct Hypervisor<M: Machine> {
     pub virq_handlers: Mutex<[Option<DomId>; 24]>,
     /// Wall clock, as `settime` set it.
     pub wallclock: crate::time::WallClock,
+    /// Held by the CPU that waits for a vCPU of another CPU to stand still.
+    pub standstill: Mutex<()>,
     cpus: Box<[CpuShared<M>]>,
 }
 
@@ -79,6 +81,7 @@ impl<M: Machine> Hypervisor<M> {
             irqs: Irqs::default(),
             virq_handlers: Mutex::new([None; 24]),
             wallclock,
+            standstill: Mutex::new(()),
             cpus,
         }
     }

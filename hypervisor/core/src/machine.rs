@@ -260,6 +260,10 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// held that another CPU could spin on with interrupts off.
     fn flush_others(&self, cpus: &CpuMask);
 
+    /// Does what other CPUs wait for this one to do (flushes): called again and again by a CPU
+    /// that itself waits for another.
+    fn relax(&self);
+
     // ---- time ---------------------------------------------------------------------------
 
     /// System time: nanoseconds since boot, the same on all CPUs, never going back.

@@ -5,7 +5,8 @@
 //! domain table < domain lifecycle < a domain's PIRQs < PCI devices < GSIs < interrupt lines
 //! < event channels (lower domain id first) < vCPU arch < page list < heap < run queue (lower CPU
 //! first) < timers < console. Grant tables and grant handles are locked with no other lock taken
-//! after them. Page-type state is lock-free. No lock is held across a return to a guest.
+//! after them. Whoever waits for a vCPU to stand still holds that lock (which is tried, never
+//! waited for) and no other. Page-type state is lock-free. No lock is held across a return to a guest.
 
 #[cfg(not(loom))]
 pub use core::sync::atomic;

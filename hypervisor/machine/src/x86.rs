@@ -116,6 +116,9 @@ impl Machine for X86 {
     fn flush_others(&self, cpus: &CpuMask) {
         apic::ipi::flush_others(cpus);
     }
+    fn relax(&self) {
+        apic::ipi::relax();
+    }
 
     #[inline]
     fn now(&self) -> u64 {

@@ -9,6 +9,7 @@ use oxen_abi::sysctl::*;
 use crate::guest::GuestHandle;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::trap::cpu_policy::CpuPolicy;
 use crate::trap::cpuid::{View, policy};
 use crate::types::PAGE_SHIFT;
 
@@ -18,25 +19,32 @@ const MSRS: [u32; 2] = [0xce, 0x10a];
 const MOST_LEAVES: u32 = 128;
 
 /// Whose view a policy is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
     /// The processor's own.
     Host,
     /// A PV guest's. The flag: it never moves to another host.
     Pv {
         /// As dom0.
         stays: bool,
+        /// What the tools have chosen for it.
+        wanted: &'a CpuPolicy,
     },
 }
 
-impl Kind {
+/// Any PV guest's.
+const ANY_PV: Kind<'static> = Kind::Pv {
+    stays: false,
+    wanted: &NO_CHOICE,
+};
+static NO_CHOICE: CpuPolicy = CpuPolicy::new();
+
+impl Kind<'_> {
     /// By the number of `XEN_SYSCTL_GET_CPU_POLICY`. HVM guests have none yet.
-    pub(super) fn of_policy(index: u32) -> Result<Self, Errno> {
+    pub(super) fn of_policy(index: u32) -> Result<Kind<'static>, Errno> {
         match index {
-            XEN_SYSCTL_CPU_POLICY_RAW | XEN_SYSCTL_CPU_POLICY_HOST => Ok(Self::Host),
-            XEN_SYSCTL_CPU_POLICY_PV_MAX | XEN_SYSCTL_CPU_POLICY_PV_DEFAULT => {
-                Ok(Self::Pv { stays: false })
-            }
+            XEN_SYSCTL_CPU_POLICY_RAW | XEN_SYSCTL_CPU_POLICY_HOST => Ok(Kind::Host),
+            XEN_SYSCTL_CPU_POLICY_PV_MAX | XEN_SYSCTL_CPU_POLICY_PV_DEFAULT => Ok(ANY_PV),
             XEN_SYSCTL_CPU_POLICY_HVM_MAX | XEN_SYSCTL_CPU_POLICY_HVM_DEFAULT => {
                 Err(Errno::EOPNOTSUPP)
             }
@@ -45,12 +53,10 @@ impl Kind {
     }
 
     /// By the number of `XEN_SYSCTL_GET_CPU_FEATURESET`.
-    pub(super) fn of_featureset(index: u32) -> Result<Self, Errno> {
+    pub(super) fn of_featureset(index: u32) -> Result<Kind<'static>, Errno> {
         match index {
-            XEN_SYSCTL_CPU_FEATURESET_RAW | XEN_SYSCTL_CPU_FEATURESET_HOST => Ok(Self::Host),
-            XEN_SYSCTL_CPU_FEATURESET_PV | XEN_SYSCTL_CPU_FEATURESET_PV_MAX => {
-                Ok(Self::Pv { stays: false })
-            }
+            XEN_SYSCTL_CPU_FEATURESET_RAW | XEN_SYSCTL_CPU_FEATURESET_HOST => Ok(Kind::Host),
+            XEN_SYSCTL_CPU_FEATURESET_PV | XEN_SYSCTL_CPU_FEATURESET_PV_MAX => Ok(ANY_PV),
             XEN_SYSCTL_CPU_FEATURESET_HVM | XEN_SYSCTL_CPU_FEATURESET_HVM_MAX => {
                 Err(Errno::EOPNOTSUPP)
             }
@@ -60,17 +66,18 @@ impl Kind {
 }
 
 /// One leaf of a view.
-fn cpuid<M: Machine>(hv: &Hypervisor<M>, kind: Kind, leaf: u32, subleaf: u32) -> [u32; 4] {
+fn cpuid<M: Machine>(hv: &Hypervisor<M>, kind: Kind<'_>, leaf: u32, subleaf: u32) -> [u32; 4] {
     let host = |leaf, subleaf| hv.machine.cpuid(leaf, subleaf);
     match kind {
         Kind::Host => host(leaf, subleaf),
-        Kind::Pv { stays } => {
+        Kind::Pv { stays, wanted } => {
             let last = hv.machine.max_frame().0.saturating_sub(1);
             let view = View {
                 stays,
                 osxsave: false,
                 tsc_khz: u32::try_from(hv.machine.tsc_khz()).unwrap_or(u32::MAX),
                 machine_bits: u64::BITS - last.leading_zeros() + PAGE_SHIFT,
+                wanted,
             };
             policy(host, &view, leaf, subleaf)
         }
@@ -78,7 +85,7 @@ fn cpuid<M: Machine>(hv: &Hypervisor<M>, kind: Kind, leaf: u32, subleaf: u32) ->
 }
 
 /// The words of a feature set, in the ABI's order.
-pub(super) fn featureset<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> [u32; 16] {
+pub(super) fn featureset<M: Machine>(hv: &Hypervisor<M>, kind: Kind<'_>) -> [u32; 16] {
     let leaf = |leaf, subleaf| cpuid(hv, kind, leaf, subleaf);
     let basic = leaf(0, 0)[0];
     let extended = leaf(0x8000_0000, 0)[0];
@@ -98,7 +105,7 @@ pub(super) fn featureset<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> [u32; 16
 }
 
 /// All leaves of a view, in ascending order.
-fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> Vec<CpuidLeaf> {
+fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind<'_>) -> Vec<CpuidLeaf> {
     let mut list = Vec::new();
     let mut add = |leaf: u32, subleaf: u32| {
         let ecx = if subleaf == XEN_CPUID_NO_SUBLEAF {
@@ -117,7 +124,7 @@ fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> Vec<CpuidLeaf> {
         });
         a
     };
-    let basic = hv.machine.cpuid(0, 0)[0].min(0xd);
+    let basic = cpuid(hv, kind, 0, 0)[0].min(0xd);
     for leaf in 0..=basic {
         match leaf {
             4 => (0..6).take_while(|n| add(4, *n) & 0x1f != 0).for_each(drop),
@@ -144,7 +151,7 @@ fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> Vec<CpuidLeaf> {
         // Of the hypervisor's own leaves the tools' policies hold only how many there are.
         add(0x4000_0000, XEN_CPUID_NO_SUBLEAF);
     }
-    let extended = hv.machine.cpuid(0x8000_0000, 0)[0].min(0x8000_0021);
+    let extended = cpuid(hv, kind, 0x8000_0000, 0)[0].min(0x8000_0021);
     for leaf in 0x8000_0000..=extended {
         add(leaf, XEN_CPUID_NO_SUBLEAF);
     }
@@ -152,9 +159,9 @@ fn leaves<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> Vec<CpuidLeaf> {
 }
 
 /// The policy's MSRs.
-fn msrs<M: Machine>(hv: &Hypervisor<M>, kind: Kind) -> [MsrEntry; 2] {
+fn msrs<M: Machine>(hv: &Hypervisor<M>, kind: Kind<'_>) -> [MsrEntry; 2] {
     MSRS.map(|idx| {
-        let val = if kind == Kind::Host {
+        let val = if matches!(kind, Kind::Host) {
             hv.machine.rdmsr(idx).unwrap_or(0)
         } else {
             0
@@ -175,7 +182,7 @@ pub(super) struct Place {
 /// Writes a policy. Null handles ask for the numbers only. `ENOBUFS` without enough room.
 pub(super) fn give<M: Machine>(
     hv: &Hypervisor<M>,
-    kind: Kind,
+    kind: Kind<'_>,
     place: Place,
 ) -> Result<Place, Errno> {
     let mut written = place;
@@ -226,57 +233,53 @@ impl Conflict {
 /// Most entries of a list that is to be set.
 const LIMIT: u32 = 512;
 
-/// Checks a policy that is to be set: it may not ask for more features than there are. A guest
-/// then sees what the hypervisor shows to every PV guest.
-pub(super) fn check<M: Machine>(hv: &Hypervisor<M>, place: Place) -> Result<(), (Errno, Conflict)> {
+/// Reads a policy that a tool wants to set, on top of what was chosen before. It may not have more
+/// leaves than there are; features that there are not are left out when it is looked at.
+pub(super) fn take<M: Machine>(
+    hv: &Hypervisor<M>,
+    before: &CpuPolicy,
+    place: Place,
+) -> Result<CpuPolicy, (Errno, Conflict)> {
     let fault = |errno| (errno, Conflict::NONE);
     if place.nr_leaves > LIMIT || place.nr_msrs > LIMIT {
         return Err(fault(Errno::E2BIG));
     }
-    let most = Kind::Pv { stays: true };
+    let mut policy = before.clone();
     let handle = GuestHandle::<CpuidLeaf>::new(place.leaves);
     for at in 0..u64::from(place.nr_leaves) {
         let wanted = handle.read_at(&hv.machine, at).map_err(fault)?;
-        let ecx = if wanted.subleaf == XEN_CPUID_NO_SUBLEAF {
-            0
-        } else {
-            wanted.subleaf
+        let conflict = Conflict {
+            leaf: wanted.leaf,
+            subleaf: wanted.subleaf,
+            ..Conflict::NONE
         };
-        let [_, b, c, d] = cpuid(hv, most, wanted.leaf, ecx);
-        // The highest leaf, and the words that are all features.
-        let too_much = match wanted.leaf {
-            0 | 0x8000_0000 => {
-                let [highest, ..] = hv.machine.cpuid(wanted.leaf, 0);
-                wanted.a > highest.max(wanted.leaf)
-            }
-            1 => {
-                // OSXSAVE follows the guest's CR4.
-                wanted.c & !(c | 1 << 27) != 0 || wanted.d & !d != 0
-            }
-            7 if ecx == 0 => wanted.b & !b != 0 || wanted.c & !c != 0 || wanted.d & !d != 0,
+        if !CpuPolicy::has_place_for(wanted.leaf, wanted.subleaf) {
+            return Err((Errno::ERANGE, conflict));
+        }
+        let [most, ..] = cpuid(hv, ANY_PV, wanted.leaf, wanted.subleaf);
+        let too_many = match wanted.leaf {
+            0 | 0x8000_0000 => wanted.a > most.max(wanted.leaf),
+            7 if wanted.subleaf == 0 => wanted.a > most,
             _ => false,
         };
-        if too_much {
-            let conflict = Conflict {
-                leaf: wanted.leaf,
-                subleaf: wanted.subleaf,
-                ..Conflict::NONE
-            };
+        if too_many {
             return Err((Errno::EINVAL, conflict));
+        }
+        if !policy.set(wanted) {
+            return Err(fault(Errno::ENOMEM));
         }
     }
     let handle = GuestHandle::<MsrEntry>::new(place.msrs);
     for at in 0..u64::from(place.nr_msrs) {
         let wanted = handle.read_at(&hv.machine, at).map_err(fault)?;
-        if wanted.flags != 0 || !MSRS.contains(&wanted.idx) {
-            return Err((
-                Errno::EINVAL,
-                Conflict {
-                    msr: wanted.idx,
-                    ..Conflict::NONE
-                },
-            ));
+        // Neither has a bit that a PV guest may see.
+        if wanted.flags != 0 || !MSRS.contains(&wanted.idx) || wanted.val != 0 {
+            let conflict = Conflict {
+                msr: wanted.idx,
+                ..Conflict::NONE
+            };
+            return Err((Errno::EINVAL, conflict));
         }
     }
-    Ok(())
+    Ok(policy)
 }

@@ -95,6 +95,7 @@ pub fn pause_by_controller<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
 
 /// `DOMCTL_unpausedomain`.
 pub fn unpause_by_controller<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) {
+    domain.started.store(true, Ordering::Release);
     if domain.controller_paused.swap(false, Ordering::SeqCst) {
         unpause(cpu, domain);
     }
@@ -153,6 +154,7 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
     let cpu = cx.cpu;
     if !domain.dying.swap(true, Ordering::AcqRel) {
         domain.state.lock().life = Life::Dying;
+        cpu.hv.heap.let_go(&domain.memory.claim);
         pause(cpu, domain);
     }
     let again = || Err(Stop::Restart([0; 6]));

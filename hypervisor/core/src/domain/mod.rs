@@ -20,6 +20,7 @@ use crate::mm::DomainMemory;
 use crate::sched::DomainSched;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::trap::cpu_policy::CpuPolicy;
 use crate::types::{CpuId, DomId, MAX_CPUS, VcpuId};
 use crate::vcpu::Vcpu;
 
@@ -90,6 +91,10 @@ pub struct Domain<M: Machine> {
     pub grants: GrantTable<M>,
     /// Physical interrupts bound.
     pub irqs: DomainIrqs<M>,
+    /// What the tools let it see of the processor.
+    pub cpu_policy: RwLock<CpuPolicy>,
+    /// Whether the tools have ever let it run.
+    pub started: AtomicBool,
     /// Weight and cap.
     pub sched: DomainSched,
     /// I/O resources.
@@ -132,6 +137,8 @@ impl<M: Machine> Domain<M> {
                 config.grant_version,
             ),
             irqs: DomainIrqs::default(),
+            cpu_policy: RwLock::new(CpuPolicy::new()),
+            started: AtomicBool::new(false),
             sched: DomainSched::default(),
             permissions: Mutex::new(Permissions::default()),
             console_line: Mutex::new(crate::console::GuestLine::default()),

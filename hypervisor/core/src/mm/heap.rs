@@ -3,6 +3,8 @@
 //! Blocks are kept by zone (the number of significant bits of their first frame's number) and
 //! order, so that a request for frames below 2^n bytes looks only at zones that fit.
 
+use oxen_abi::errno::Errno;
+
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, Frame, TypeWord};
 use crate::sync::Mutex;
@@ -18,6 +20,20 @@ const ZONES: usize = 33;
 pub struct Heap {
     lists: Mutex<Lists>,
     free: AtomicU64,
+    /// Frames that are set aside for domains, together; changed with the lists locked.
+    claimed: AtomicU64,
+}
+
+/// Frames of the heap that are set aside for one domain and that it has not got yet
+/// (`XENMEM_claim_pages`).
+#[derive(Debug, Default)]
+pub struct Claim(AtomicU64);
+
+impl Claim {
+    /// How many.
+    pub fn frames(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 struct Lists {
@@ -42,6 +58,7 @@ impl Default for Heap {
                 heads: [[0; ORDERS]; ZONES],
             }),
             free: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
         }
     }
 }
@@ -55,6 +72,33 @@ impl Heap {
     /// Free frames.
     pub fn free_frames(&self) -> u64 {
         self.free.load(Ordering::Acquire)
+    }
+
+    /// Frames that are set aside.
+    pub fn claimed_frames(&self) -> u64 {
+        self.claimed.load(Ordering::Acquire)
+    }
+
+    /// Sets frames aside. `EINVAL` if the claim has some already, `ENOMEM` if not so many are
+    /// free and nobody's.
+    pub fn set_aside(&self, claim: &Claim, frames: u64) -> Result<(), Errno> {
+        let _lists = self.lists.lock();
+        if claim.frames() != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if frames > self.free_frames().saturating_sub(self.claimed_frames()) {
+            return Err(Errno::ENOMEM);
+        }
+        claim.0.store(frames, Ordering::Release);
+        self.claimed.fetch_add(frames, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Ends a claim.
+    pub fn let_go(&self, claim: &Claim) {
+        let _lists = self.lists.lock();
+        let frames = claim.0.swap(0, Ordering::AcqRel);
+        self.claimed.fetch_sub(frames, Ordering::AcqRel);
     }
 
     /// Adds frames `first..end` that were nobody's (at boot). Frame 0 is left out.
@@ -71,15 +115,41 @@ impl Heap {
         }
     }
 
-    /// Takes a block of 2^`order` frames whose addresses fit in `bits` bits (64 = any). The
+    /// For the hypervisor itself, whoever claims what: takes a block of 2^`order` frames whose addresses fit in `bits` bits (64 = any). The
     /// frames come with a count word of zero and their old `CountWord::DIRTY` mark in the
     /// first value; the stamp says when their last owner lost them.
     pub fn alloc<M: Machine>(&self, machine: &M, order: u8, bits: u32) -> Option<Mfn> {
+        self.take(machine, order, bits, None)
+    }
+
+    /// The same for a domain, which leaves alone what is set aside for others.
+    pub fn alloc_claimed<M: Machine>(
+        &self,
+        machine: &M,
+        order: u8,
+        bits: u32,
+        claim: &Claim,
+    ) -> Option<Mfn> {
+        self.take(machine, order, bits, Some(claim))
+    }
+
+    fn take<M: Machine>(
+        &self,
+        machine: &M,
+        order: u8,
+        bits: u32,
+        claim: Option<&Claim>,
+    ) -> Option<Mfn> {
         if order > MAX_ORDER {
             return None;
         }
+        let frames = 1 << order;
         let top = (bits.saturating_sub(PAGE_SHIFT) as usize).min(ZONES - 1);
         let mut lists = self.lists.lock();
+        let short = self.claimed_frames().saturating_add(frames) > self.free_frames();
+        if short && claim.is_some_and(|claim| claim.frames() < frames) {
+            return None;
+        }
         // High zones first, so that low memory is left for those who need it.
         for zone in (0..=top).rev() {
             for found in order..=MAX_ORDER {
@@ -91,7 +161,12 @@ impl Heap {
                     size -= 1;
                     lists.push(machine, head.offset(1 << size), size);
                 }
-                self.free.fetch_sub(1 << order, Ordering::AcqRel);
+                self.free.fetch_sub(frames, Ordering::AcqRel);
+                if let Some(claim) = claim {
+                    let used = claim.frames().min(frames);
+                    claim.0.fetch_sub(used, Ordering::AcqRel);
+                    self.claimed.fetch_sub(used, Ordering::AcqRel);
+                }
                 return Some(head);
             }
         }

@@ -43,6 +43,8 @@ pub struct DomainMemory {
     pub total: AtomicU64,
     /// The most it may have (`DOMCTL_max_mem`), in frames.
     pub max: AtomicU64,
+    /// Frames of the heap that are set aside for it.
+    pub claim: heap::Claim,
     /// Frames of the hypervisor's that it may map (shared info, grant table).
     pub special: AtomicU64,
     /// The frame of `shared_info`.
@@ -222,7 +224,12 @@ pub fn alloc_frames<M: Machine>(
     if purpose != Purpose::Shared && !reserve(&domain.memory, frames) {
         return None;
     }
-    let Some(first) = hv.heap.alloc(&hv.machine, order, bits) else {
+    let none = heap::Claim::default();
+    let claim = match purpose {
+        Purpose::Shared => &none,
+        Purpose::Ram | Purpose::Built => &domain.memory.claim,
+    };
+    let Some(first) = hv.heap.alloc_claimed(&hv.machine, order, bits, claim) else {
         if purpose != Purpose::Shared {
             unreserve(&domain.memory, frames);
         }

@@ -6,10 +6,12 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use oxen_abi::errno::Errno;
+
 use crate::mm::audit::recount;
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, pin, put_type, resume_put, take_pin};
-use crate::mm::{entry, get_page, pte, put_page, relinquish, types};
+use crate::mm::{Purpose, alloc_frames, entry, get_page, pte, put_page, relinquish, types};
 use crate::sync::atomic::Ordering;
 use crate::testing::{Host, Sim};
 use crate::types::DomId;
@@ -247,4 +249,38 @@ fn what_one_guest_leaves_another_does_not_see() {
         );
     }
     assert!(seen, "the frame came round again");
+}
+
+#[test]
+fn claimed_frames_are_left_for_who_claims_them() {
+    let host = Host::with_frames(64);
+    let (claimer, other) = (host.domain(1, 1, 64), host.domain(2, 1, 64));
+    let heap = &host.hv.heap;
+    let get = |domain: &_| alloc_frames(&host.cpu, domain, 0, 64, Purpose::Ram);
+    let free = heap.free_frames();
+    let claim = &claimer.memory.claim;
+    assert_eq!(heap.set_aside(claim, free + 1), Err(Errno::ENOMEM));
+    assert_eq!(heap.set_aside(claim, free - 2), Ok(()));
+    assert_eq!(heap.set_aside(claim, 1), Err(Errno::EINVAL));
+    assert!(get(&other).is_some() && get(&other).is_some());
+    assert!(get(&other).is_none(), "the rest is set aside");
+    assert!(alloc_frames(&host.cpu, &claimer, 0, 64, Purpose::Shared).is_none());
+    for left in (0..free - 2).rev() {
+        assert!(get(&claimer).is_some());
+        assert_eq!((claim.frames(), heap.claimed_frames()), (left, left));
+    }
+    assert_eq!(heap.free_frames(), 0);
+    // What the hypervisor itself needs, it takes.
+    let host = Host::with_frames(64);
+    let (claimer, other) = (host.domain(1, 1, 64), host.domain(2, 1, 64));
+    let heap = &host.hv.heap;
+    assert_eq!(
+        heap.set_aside(&claimer.memory.claim, heap.free_frames()),
+        Ok(())
+    );
+    assert!(heap.alloc(host.machine(), 0, 64).is_some());
+    assert!(alloc_frames(&host.cpu, &other, 0, 64, Purpose::Ram).is_none());
+    heap.let_go(&claimer.memory.claim);
+    assert_eq!(heap.claimed_frames(), 0);
+    assert!(alloc_frames(&host.cpu, &other, 0, 64, Purpose::Ram).is_some());
 }

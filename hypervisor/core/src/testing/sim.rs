@@ -269,6 +269,7 @@ impl Machine for Sim {
         self.flushes.fetch_add(1, Ordering::AcqRel);
     }
     fn flush_cache(&self) {}
+    fn relax(&self) {}
     fn flush_lines(&self, _mfn: Mfn, _offset: usize, _length: usize) {}
 
     fn copy_from_guest(&self, addr: u64, bytes: &mut [u8]) -> Result<(), Fault> {

@@ -10,6 +10,7 @@ use oxen_abi::cpuid::{
 };
 
 use super::control_register as cr;
+use super::cpu_policy::CpuPolicy;
 use super::registers::low;
 use crate::machine::Machine;
 use crate::percpu::Cx;
@@ -74,7 +75,7 @@ const fn bits(list: &[u32]) -> u32 {
 
 /// What the answer depends on beside the processor.
 #[derive(Clone, Copy, Debug)]
-pub struct View {
+pub struct View<'a> {
     /// The domain may see the host's invariant TSC: it never moves to another host.
     pub stays: bool,
     /// The guest has set CR4.OSXSAVE.
@@ -83,16 +84,20 @@ pub struct View {
     pub tsc_khz: u32,
     /// Significant bits of the highest frame's address.
     pub machine_bits: u32,
+    /// What the tools have chosen for the domain.
+    pub wanted: &'a CpuPolicy,
 }
 
 /// Executes CPUID for the running vCPU.
 pub(super) fn emulate<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) {
     let machine = cx.machine();
+    let wanted = cx.domain().cpu_policy.read();
     let view = View {
         stays: cx.domain().privileged,
         osxsave: cr::cr4(cx) & cr::CR4_OSXSAVE != 0,
         tsc_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
         machine_bits: machine_bits(machine),
+        wanted: &wanted,
     };
     let host = |leaf, subleaf| machine.cpuid(leaf, subleaf);
     let [a, b, c, d] = policy(host, &view, low(regs.rax), low(regs.rcx));
@@ -109,16 +114,17 @@ fn machine_bits<M: Machine>(machine: &M) -> u32 {
 }
 
 /// A guest's answer, from the processor's.
-pub fn policy(host: impl Fn(u32, u32) -> Leaf, view: &View, leaf: u32, subleaf: u32) -> Leaf {
-    match leaf {
+pub fn policy(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
+    let full = match leaf {
         0..=MAX_BASIC => basic(host, view, leaf, subleaf),
         0x4000_0000..=0x4000_00ff => xen(view, leaf - XEN_CPUID_FIRST_LEAF, subleaf),
         0x8000_0000..=MAX_EXTENDED => extended(host, view, leaf),
         _ => NOTHING,
-    }
+    };
+    view.wanted.narrow(leaf, subleaf, full)
 }
 
-fn basic(host: impl Fn(u32, u32) -> Leaf, view: &View, leaf: u32, subleaf: u32) -> Leaf {
+fn basic(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
     let highest = host(0, 0)[0].min(MAX_BASIC);
     if leaf > highest {
         return NOTHING;
@@ -137,15 +143,21 @@ fn basic(host: impl Fn(u32, u32) -> Leaf, view: &View, leaf: u32, subleaf: u32) 
         2 | 4 => [a, b, c, d],
         7 if subleaf == 0 => [a.min(1), b & SEVEN_EBX, c & SEVEN_ECX, d & SEVEN_EDX],
         7 if subleaf == 1 => [a & SEVEN_ONE_EAX, 0, 0, 0],
-        0xd => xsave([a, b, c, d], host, subleaf),
+        0xd => xsave(
+            [a, b, c, d],
+            host,
+            view.wanted.components(COMPONENTS),
+            subleaf,
+        ),
         _ => NOTHING,
     }
 }
 
-fn xsave(found: Leaf, host: impl Fn(u32, u32) -> Leaf, subleaf: u32) -> Leaf {
-    let components = host(0xd, 0)[0] & COMPONENTS;
+fn xsave(found: Leaf, host: impl Fn(u32, u32) -> Leaf, components: u32, subleaf: u32) -> Leaf {
+    let components = host(0xd, 0)[0] & components;
     let [a, b, _, d] = found;
     match subleaf {
+        _ if components == 0 => NOTHING,
         // EBX is what XCR0, which is the guest's own, needs now; ECX what all components need.
         0 => [components, b, area_size(&host, components), 0],
         1 => [a & XSAVE_KINDS, b, 0, 0],
@@ -165,7 +177,7 @@ fn area_size(host: impl Fn(u32, u32) -> Leaf, components: u32) -> u32 {
         .fold(512 + 64, u32::max)
 }
 
-fn extended(host: impl Fn(u32, u32) -> Leaf, view: &View, leaf: u32) -> Leaf {
+fn extended(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32) -> Leaf {
     let highest = host(0x8000_0000, 0)[0];
     if highest < 0x8000_0000 || leaf > highest.min(MAX_EXTENDED) {
         return NOTHING;
@@ -188,7 +200,7 @@ fn extended(host: impl Fn(u32, u32) -> Leaf, view: &View, leaf: u32) -> Leaf {
 }
 
 /// Xen's own leaves.
-fn xen(view: &View, leaf: u32, subleaf: u32) -> Leaf {
+fn xen(view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
     match (leaf, subleaf) {
         (0, _) => [
             XEN_CPUID_FIRST_LEAF + XEN_CPUID_MAX_NUM_LEAVES,
@@ -218,13 +230,15 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{BASIC_ECX, BASIC_EDX, Leaf, NOTHING, View, policy};
+    use super::{BASIC_ECX, BASIC_EDX, CpuPolicy, Leaf, NOTHING, View, policy};
 
-    const VIEW: View = View {
+    static NO_CHOICE: CpuPolicy = CpuPolicy::new();
+    const VIEW: View<'static> = View {
         stays: false,
         osxsave: false,
         tsc_khz: 2_000_000,
         machine_bits: 32,
+        wanted: &NO_CHOICE,
     };
 
     /// A processor that has everything.

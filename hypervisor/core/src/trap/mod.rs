@@ -4,6 +4,7 @@
 mod bounce;
 mod callback;
 mod control_register;
+pub mod cpu_policy;
 pub mod cpuid;
 mod debug;
 mod decode;

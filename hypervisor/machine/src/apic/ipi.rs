@@ -66,6 +66,12 @@ pub(crate) fn flush_others(cpus: &CpuMask) {
     }
 }
 
+/// Serves what others ask of this CPU while it waits for something else.
+pub(crate) fn relax() {
+    serve_flush(core_cpu());
+    core::hint::spin_loop();
+}
+
 /// Flushes this CPU if another has asked for it.
 pub(crate) fn serve_flush(cpu: &oxen_core::PerCpu<X86>) {
     let Some(requests) = REQUESTS.get(cpu.id.index()) else {

@@ -18,62 +18,76 @@ use crate::sync::atomic::Ordering;
 use crate::trap::{Callback, CallbackKind};
 use crate::vcpu::{Paused, Vcpu, context};
 
-/// A vCPU that does not run, so that its state is in memory. One that is on its way to stand
-/// still is waited for; one that may run on is `EBUSY`: the tool is to pause the domain first.
+/// Does something with a vCPU that stands still, so that its state is in memory. One that runs
+/// is held for so long. `EINVAL` for the calling vCPU itself.
 fn standing<M: Machine>(
     cx: &Cx<'_, M>,
     domain: &Arc<Domain<M>>,
     id: u32,
-) -> Result<Arc<Vcpu<M>>, Stop> {
+    act: impl FnOnce(&Arc<Vcpu<M>>) -> Outcome,
+) -> Outcome {
     let vcpu = find_vcpu(domain, id)?;
     if Arc::ptr_eq(&vcpu, cx.vcpu) {
         return Err(Errno::EINVAL.into());
     }
-    if crate::sched::is_runnable(&vcpu) {
-        return Err(Errno::EBUSY.into());
-    }
-    if !crate::sched::stopped(&vcpu) {
+    // Two vCPUs that wait for each other would do so for ever: only one waits at a time, and the
+    // other, which starts its hypercall again, can be stopped then.
+    let Some(turn) = cx.hv.standstill.try_lock() else {
         return Err(Stop::Restart([0; 6]));
+    };
+    vcpu.pause_count.fetch_add(1, Ordering::SeqCst);
+    crate::sched::stop(cx.cpu, &vcpu);
+    while !crate::sched::stopped(&vcpu) {
+        cx.machine().relax();
     }
-    Ok(vcpu)
+    drop(turn);
+    let outcome = act(&vcpu);
+    vcpu.pause_count.fetch_sub(1, Ordering::SeqCst);
+    crate::sched::wake_paused(cx.hv, &vcpu, cx.cpu.id);
+    outcome
 }
 
 /// `getvcpucontext`. `ENODATA` for a vCPU that has no state yet.
 pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
     let request: VcpuContext = take(u);
-    let vcpu = standing(cx, domain, request.vcpu)?;
-    if !vcpu.initialised.load(Ordering::Acquire) {
-        return Err(Errno::ENODATA.into());
-    }
-    let context = context::read(cx.machine(), &vcpu);
-    GuestHandle::<VcpuGuestContext>::new(request.ctxt).write(cx.machine(), &context)?;
-    Ok(Answer::Done)
+    standing(cx, domain, request.vcpu, |vcpu| {
+        if !vcpu.initialised.load(Ordering::Acquire) {
+            return Err(Errno::ENODATA.into());
+        }
+        let context = context::read(cx.machine(), vcpu);
+        GuestHandle::<VcpuGuestContext>::new(request.ctxt).write(cx.machine(), &context)?;
+        Ok(Answer::Done)
+    })
 }
 
 /// `setvcpucontext`: checks the whole state, takes references on its tables, and puts the vCPU
-/// up or down as the state says. A null handle takes the vCPU down.
+/// up or down as the state says. A null handle takes the vCPU down. `EINVAL` for the caller's own
+/// domain.
 pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union) -> Outcome {
     let request: VcpuContext = take(u);
-    let vcpu = standing(cx, domain, request.vcpu)?;
-    let down = Paused::DOWN.bits();
-    if request.ctxt == 0 {
-        vcpu.paused.fetch_or(down, Ordering::SeqCst);
-        vcpu.initialised.store(false, Ordering::Release);
-        return Ok(Answer::Done);
+    if Arc::ptr_eq(domain, cx.domain()) {
+        return Err(Errno::EINVAL.into());
     }
-    let handle = GuestHandle::<VcpuGuestContext>::new(request.ctxt);
-    let context = alloc::boxed::Box::new(handle.read(cx.machine())?);
-    context::apply(cx.cpu, domain, &vcpu, &context).map_err(|error| match error {
-        MmError::Errno(errno) => Stop::Errno(errno),
-        MmError::Restart => Stop::Restart([0; 6]),
-    })?;
-    if context.flags & VGCF_ONLINE == 0 {
-        vcpu.paused.fetch_or(down, Ordering::SeqCst);
-    } else {
-        vcpu.paused.fetch_and(!down, Ordering::SeqCst);
-        crate::sched::wake_paused(cx.hv, &vcpu, cx.cpu.id);
-    }
-    Ok(Answer::Done)
+    standing(cx, domain, request.vcpu, |vcpu| {
+        let down = Paused::DOWN.bits();
+        if request.ctxt == 0 {
+            vcpu.paused.fetch_or(down, Ordering::SeqCst);
+            vcpu.initialised.store(false, Ordering::Release);
+            return Ok(Answer::Done);
+        }
+        let handle = GuestHandle::<VcpuGuestContext>::new(request.ctxt);
+        let context = alloc::boxed::Box::new(handle.read(cx.machine())?);
+        context::apply(cx.cpu, domain, vcpu, &context).map_err(|error| match error {
+            MmError::Errno(errno) => Stop::Errno(errno),
+            MmError::Restart => Stop::Restart([0; 6]),
+        })?;
+        if context.flags & VGCF_ONLINE == 0 {
+            vcpu.paused.fetch_or(down, Ordering::SeqCst);
+        } else {
+            vcpu.paused.fetch_and(!down, Ordering::SeqCst);
+        }
+        Ok(Answer::Done)
+    })
 }
 
 /// `get_ext_vcpucontext`: the callbacks that `vcpu_guest_context` has no room for.
@@ -102,7 +116,9 @@ pub(super) fn set_extended<M: Machine>(
     u: &Union,
 ) -> Outcome {
     let request: ExtVcpuContext = take(u);
-    let vcpu = standing(cx, domain, request.vcpu)?;
+    if Arc::ptr_eq(domain, cx.domain()) {
+        return Err(Errno::EINVAL.into());
+    }
     // The fields up to the two flags must be there.
     let least = core::mem::offset_of!(ExtVcpuContext, sysenter_disables_events) + 1;
     let size = request.size as usize;
@@ -123,22 +139,24 @@ pub(super) fn set_extended<M: Machine>(
     {
         return Err(Errno::EINVAL.into());
     }
-    let mut arch = vcpu.arch.lock();
-    arch.traps.set_callback(
-        CallbackKind::Syscall32,
-        callback(
-            request.syscall32_callback_eip,
-            request.syscall32_disables_events,
-        ),
-    );
-    arch.traps.set_callback(
-        CallbackKind::Sysenter,
-        callback(
-            request.sysenter_callback_eip,
-            request.sysenter_disables_events,
-        ),
-    );
-    Ok(Answer::Done)
+    standing(cx, domain, request.vcpu, |vcpu| {
+        let mut arch = vcpu.arch.lock();
+        arch.traps.set_callback(
+            CallbackKind::Syscall32,
+            callback(
+                request.syscall32_callback_eip,
+                request.syscall32_disables_events,
+            ),
+        );
+        arch.traps.set_callback(
+            CallbackKind::Sysenter,
+            callback(
+                request.sysenter_callback_eip,
+                request.sysenter_disables_events,
+            ),
+        );
+        Ok(Answer::Done)
+    })
 }
 
 /// `get_vcpu_msrs`: a PV guest has no MSRs of its own that a save must keep.

@@ -86,6 +86,7 @@ pub(in super::super) fn domain_info<M: Machine>(
         info.flags |= XEN_DOMINF_PAUSED;
     }
     info.tot_pages = domain.memory.total_frames();
+    info.outstanding_pages = domain.memory.claim.frames();
     info.max_pages = domain.memory.max.load(Ordering::Acquire);
     info.shared_info_frame = domain
         .memory

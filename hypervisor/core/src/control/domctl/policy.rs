@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use oxen_abi::Errno;
 use oxen_abi::domctl::CpuPolicy;
 
 use super::super::cpu_policy::{self, Conflict, Kind, Place};
@@ -9,6 +10,7 @@ use super::super::{Answer, Outcome, Union, put, take};
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
 
 const fn place(request: &CpuPolicy) -> Place {
     Place {
@@ -22,8 +24,10 @@ const fn place(request: &CpuPolicy) -> Place {
 /// `get_cpu_policy`.
 pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
     let mut request: CpuPolicy = take(u);
+    let wanted = domain.cpu_policy.read().clone();
     let kind = Kind::Pv {
         stays: domain.privileged,
+        wanted: &wanted,
     };
     let written = cpu_policy::give(cx.hv, kind, place(&request))?;
     request.nr_leaves = written.nr_leaves;
@@ -31,10 +35,19 @@ pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
     put(u, &request)
 }
 
-/// `set_cpu_policy`: checked; what conflicts is written back.
+/// `set_cpu_policy`: what the domain sees from now on; what conflicts is written back. `EINVAL`
+/// for the caller's own domain, `EEXIST` once the domain has run.
 pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
+    if Arc::ptr_eq(domain, cx.domain()) {
+        return Err(Errno::EINVAL.into());
+    }
+    if domain.started.load(Ordering::Acquire) {
+        return Err(Errno::EEXIST.into());
+    }
     let mut request: CpuPolicy = take(u);
-    let outcome = cpu_policy::check(cx.hv, place(&request));
+    let before = domain.cpu_policy.read().clone();
+    let outcome = cpu_policy::take(cx.hv, &before, place(&request));
+    let outcome = outcome.map(|policy| *domain.cpu_policy.write() = policy);
     let Conflict { leaf, subleaf, msr } = match outcome {
         Ok(()) => Conflict::NONE,
         Err((_, conflict)) => conflict,

@@ -37,7 +37,7 @@ pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
         total_pages: hv.host.total_frames,
         free_pages: hv.heap.free_frames(),
         scrub_pages: 0,
-        outstanding_pages: 0,
+        outstanding_pages: hv.heap.claimed_frames(),
         max_mfn: machine.max_frame().0.saturating_sub(1),
         hw_cap,
     };

@@ -151,29 +151,32 @@ pub(super) fn surrender<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn
     taken
 }
 
-/// `XENMEM_claim_pages`: accepted when the memory is there now. Nothing is set aside: a domain
-/// is built by one tool at a time, which notices when memory runs out.
+/// `XENMEM_claim_pages`: sets aside what the domain still lacks of so many frames; 0 ends that.
+/// `EINVAL` for a second claim, or for one that is not above what it has or is above its limit;
+/// `ENOMEM` if there are not so many.
 pub(super) fn claim<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<Reservation>) -> HcResult {
     let request = arg.read(cx.machine())?;
-    if request.extent_order != 0 || request.mem_flags != 0 || !DomId(request.domid).is_ordinary() {
+    if request.extent_start != 0 || request.extent_order != 0 || request.mem_flags != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let domain = cx
-        .hv
-        .domains
-        .get(DomId(request.domid))
-        .ok_or(Errno::EINVAL)?;
+    let domain = cx.hv.domains.get(DomId(request.domid));
+    let domain = domain.ok_or(Errno::EINVAL)?;
     if !cx.domain().privileged {
         return Err(Errno::EPERM.into());
     }
-    if request.nr_extents > domain.memory.max.load(Ordering::Acquire) {
+    let (heap, memory) = (&cx.hv.heap, &domain.memory);
+    if request.nr_extents == 0 {
+        heap.let_go(&memory.claim);
+        return Ok(0);
+    }
+    let has = memory.total_frames();
+    if request.nr_extents <= has || request.nr_extents > memory.max.load(Ordering::Acquire) {
         return Err(Errno::EINVAL.into());
     }
-    let missing = request
-        .nr_extents
-        .saturating_sub(domain.memory.total_frames());
-    if missing > cx.hv.heap.free_frames() {
-        return Err(Errno::ENOMEM.into());
+    heap.set_aside(&memory.claim, request.nr_extents - has)?;
+    if domain.is_dying() {
+        // It may have given its claim back already.
+        heap.let_go(&memory.claim);
     }
     Ok(0)
 }

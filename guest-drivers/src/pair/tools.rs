@@ -1,0 +1,207 @@
+//! What tools do to a domain while it is built and while it runs: its vCPUs' state, memory set
+//! aside for it, what it sees of the processor.
+
+use core::sync::atomic::Ordering;
+
+use oxen_abi::Errno;
+use oxen_abi::arch_x86::{CpuidLeaf, VcpuGuestContext, XEN_CPUID_NO_SUBLEAF};
+use oxen_abi::domctl as abi;
+use oxen_abi::hypercall::HYPERVISOR_MEMORY_OP;
+use oxen_abi::memory::{Reservation, XENMEM_CLAIM_PAGES};
+use oxen_abi::sysctl::{self, PhysInfo};
+
+use super::sharing::Peer;
+use super::{wait, wait_until};
+use crate::conformance::{Outcome, Suite, ensure, good, same};
+use crate::domain::control::{self, on_domain};
+use crate::peer;
+use crate::sys::frame::VIRT_BASE;
+use crate::sys::hypercall;
+
+fn running(s: &mut Suite<'_>) {
+    s.check("pair/state_of_a_running_vcpu", || {
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let spins = || peer.domain.shared(peer::SPINS).load(Ordering::Relaxed);
+        peer.tell(peer::SPIN)?;
+        wait_until("the peer to spin", 10, || Ok(spins() > 0))?;
+        let mut context = VcpuGuestContext::default();
+        let mut arg = abi::VcpuContext {
+            vcpu: 0,
+            ctxt: hypercall::address(&mut context),
+            ..abi::VcpuContext::default()
+        };
+        for _ in 0..20 {
+            good!(on_domain(abi::XEN_DOMCTL_GETVCPUCONTEXT, id, &mut arg));
+            let rip = context.user_regs.rip;
+            ensure!(rip >= VIRT_BASE, "RIP {rip:#x}");
+        }
+        let before = spins();
+        wait_until("the peer to go on", 10, || Ok(spins() > before))?;
+        // The same state again, while it runs: it goes on from there.
+        good!(on_domain(abi::XEN_DOMCTL_SETVCPUCONTEXT, id, &mut arg));
+        let before = spins();
+        wait_until("the peer to go on", 10, || Ok(spins() > before))?;
+        // A vCPU that there is not, and one's own domain.
+        arg.vcpu = 1;
+        ensure!(
+            on_domain(abi::XEN_DOMCTL_GETVCPUCONTEXT, id, &mut arg).is_err(),
+            "vCPU 1"
+        );
+        arg.vcpu = 0;
+        same!(
+            on_domain(abi::XEN_DOMCTL_GETVCPUCONTEXT, 0, &mut arg),
+            Err(Errno::EINVAL)
+        );
+        same!(
+            on_domain(abi::XEN_DOMCTL_SETVCPUCONTEXT, 0, &mut arg),
+            Err(Errno::EINVAL)
+        );
+        wait();
+        peer.destroy()
+    });
+}
+
+fn claim(domid: u16, nr_extents: u64) -> hypercall::Result {
+    let mut arg = Reservation {
+        nr_extents,
+        domid,
+        ..Reservation::default()
+    };
+    hypercall::op(HYPERVISOR_MEMORY_OP, XENMEM_CLAIM_PAGES, &mut arg)
+}
+
+/// Pages set aside: for the domain, and in all.
+fn outstanding(id: u16) -> Outcome<(u64, u64)> {
+    let mut info = PhysInfo::default();
+    good!(control::sysctl(sysctl::XEN_SYSCTL_PHYSINFO, &mut info));
+    Ok((
+        good!(control::domain_info(id)).outstanding_pages,
+        info.outstanding_pages,
+    ))
+}
+
+fn claims(s: &mut Suite<'_>) {
+    s.check("pair/claim_pages", || {
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let info = good!(control::domain_info(id));
+        let (has, most) = (info.tot_pages, info.max_pages);
+        same!(claim(id, has), Err(Errno::EINVAL));
+        same!(claim(id, most + 1), Err(Errno::EINVAL));
+        same!(claim(0x1234, 1), Err(Errno::EINVAL));
+        same!(outstanding(id)?, (0, 0));
+        same!(claim(id, most), Ok(0));
+        same!(outstanding(id)?, (most - has, most - has));
+        // One at a time.
+        same!(claim(id, most), Err(Errno::EINVAL));
+        same!(claim(id, 0), Ok(0));
+        same!(outstanding(id)?, (0, 0));
+        same!(claim(id, 0), Ok(0));
+        for (extent_start, extent_order, mem_flags) in [(8, 0, 0), (0, 1, 0), (0, 0, 1)] {
+            let mut arg = Reservation {
+                extent_start,
+                nr_extents: most,
+                extent_order,
+                mem_flags,
+                domid: id,
+                ..Reservation::default()
+            };
+            same!(
+                hypercall::op(HYPERVISOR_MEMORY_OP, XENMEM_CLAIM_PAGES, &mut arg),
+                Err(Errno::EINVAL)
+            );
+        }
+        // More than the host has.
+        let mut limit = abi::MaxMem { max_memkb: 1 << 34 };
+        good!(on_domain(abi::XEN_DOMCTL_MAX_MEM, id, &mut limit));
+        same!(claim(id, 1 << 31), Err(Errno::ENOMEM));
+        // A claim ends with its domain.
+        same!(claim(id, has + 5), Ok(0));
+        same!(outstanding(id)?, (5, 5));
+        peer.destroy()?;
+        same!(outstanding(0)?, (0, 0));
+        Ok(())
+    });
+}
+
+/// Sets leaves of a domain's policy.
+fn set_policy(id: u16, leaves: &mut [CpuidLeaf]) -> hypercall::Result {
+    let mut arg = abi::CpuPolicy {
+        nr_leaves: u32::try_from(leaves.len()).unwrap_or(0),
+        leaves: hypercall::slice_address(leaves),
+        ..abi::CpuPolicy::default()
+    };
+    on_domain(abi::XEN_DOMCTL_SET_CPU_POLICY, id, &mut arg)
+}
+
+/// A leaf of a domain's policy.
+fn policy_leaf(id: u16, leaf: u32, subleaf: u32) -> Outcome<Option<CpuidLeaf>> {
+    let mut leaves = [CpuidLeaf::default(); 160];
+    let mut arg = abi::CpuPolicy {
+        nr_leaves: 160,
+        leaves: hypercall::slice_address(&mut leaves),
+        ..abi::CpuPolicy::default()
+    };
+    good!(on_domain(abi::XEN_DOMCTL_GET_CPU_POLICY, id, &mut arg));
+    let given = leaves.get(..arg.nr_leaves as usize).unwrap_or(&[]);
+    let found = given
+        .iter()
+        .find(|it| it.leaf == leaf && it.subleaf == subleaf);
+    Ok(found.copied())
+}
+
+fn policies(s: &mut Suite<'_>) {
+    s.check("pair/cpu_policy", || {
+        /// SSE4.2 and RDRAND, in leaf 1 ECX.
+        const HIDDEN: u32 = 1 << 20 | 1 << 30;
+        let plain = XEN_CPUID_NO_SUBLEAF;
+        let mut hidden = 0;
+        let mut peer = Peer::start_with(|id| {
+            let mut one = crate::conformance::some!(policy_leaf(id, 1, plain)?);
+            hidden = one.c & HIDDEN;
+            ensure!(
+                hidden != 0,
+                "none of the features that are to be hidden is there"
+            );
+            one.c &= !HIDDEN;
+            same!(set_policy(id, &mut [one]), Ok(0));
+            let now = crate::conformance::some!(policy_leaf(id, 1, plain)?);
+            same!(now.c & HIDDEN, 0);
+            same!((now.a, now.d), (one.a, one.d));
+            // No such leaf, too many leaves.
+            let wrong = CpuidLeaf {
+                leaf: 0x9000_0000,
+                subleaf: plain,
+                ..CpuidLeaf::default()
+            };
+            same!(set_policy(id, &mut [wrong]), Err(Errno::ERANGE));
+            let wrong = CpuidLeaf {
+                leaf: 1,
+                subleaf: 0,
+                ..CpuidLeaf::default()
+            };
+            same!(set_policy(id, &mut [wrong]), Err(Errno::ERANGE));
+            let mut first = crate::conformance::some!(policy_leaf(id, 0, plain)?);
+            first.a = 0x1000;
+            same!(set_policy(id, &mut [first]), Err(Errno::EINVAL));
+            Ok(())
+        })?;
+        let id = peer.domain.id;
+        peer.domain.shared(peer::VALUE).store(1, Ordering::SeqCst);
+        peer.ask(peer::REPORT_CPUID)?;
+        let seen = peer.domain.shared(peer::VALUE).load(Ordering::SeqCst);
+        same!(seen & u64::from(HIDDEN), 0);
+        ensure!(seen != 0, "nothing is seen");
+        // Not once it has run, and not one's own.
+        same!(set_policy(id, &mut []), Err(Errno::EEXIST));
+        same!(set_policy(0, &mut []), Err(Errno::EINVAL));
+        peer.end()
+    });
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    running(s);
+    claims(s);
+    policies(s);
+}
