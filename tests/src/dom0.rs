@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::console::Console;
+use crate::session::End;
 
 /// From power-on to dom0's user space: 12 s on a quiet machine, much more on a busy one.
 const BOOT: Duration = Duration::from_secs(240);
@@ -101,13 +102,19 @@ impl Dom0 {
         }
     }
 
-    /// Powers the machine off and waits for its end.
-    pub fn power_off(mut self) -> Result<()> {
-        self.console.line("poweroff -f", true)?;
+    /// Ends the machine and waits for its end. QEMU is told not to start it again.
+    pub fn end(mut self, how: End) -> Result<()> {
+        // A panic of dom0's kernel is the end of its domain, which then is the hypervisor's affair.
+        let command = match how {
+            End::PowerOff => "poweroff -f",
+            End::Reboot => "reboot -f",
+            End::Crash => "echo c > /proc/sysrq-trigger",
+        };
+        self.console.line(command, true)?;
         let status = self.console.wait(Duration::from_secs(60))?;
         ensure!(
             status.success(),
-            "QEMU ends with {status} instead of powering off"
+            "QEMU ends with {status} after `{command}`"
         );
         Ok(())
     }

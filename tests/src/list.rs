@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::boots::{BootRun, Kernel};
-use crate::checks::{faults, hardware, leaks, lifecycle, registers};
+use crate::checks::{faults, hardware, leaks, lifecycle, registers, stress, vcpus};
 use crate::guest::GuestRun;
 use crate::qemu::{Clock, Port};
 use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
-use crate::session::{Check, Session};
+use crate::session::{Check, End, Session};
 
 const HARDWARE: &[Check] = &[
     Check {
@@ -23,6 +23,45 @@ const HARDWARE: &[Check] = &[
         name: "dmesg is clean",
         run: hardware::clean_dmesg,
     },
+];
+
+const CLEAN: Check = Check {
+    name: "dmesg is clean",
+    run: hardware::clean_dmesg,
+};
+
+const INTERRUPTS: Check = Check {
+    name: "interrupts on all vCPUs",
+    run: vcpus::interrupts,
+};
+
+const HOTPLUG: Check = Check {
+    name: "unplug and plug vCPUs",
+    run: vcpus::hotplug,
+};
+
+const VCPUS: &[Check] = &[INTERRUPTS, HOTPLUG, CLEAN];
+
+const BUSY: &[Check] = &[
+    INTERRUPTS,
+    HOTPLUG,
+    Check {
+        name: "1,000 forks, busy processes, signals, memory",
+        run: stress::short,
+    },
+    CLEAN,
+];
+
+const STRESS: &[Check] = &[
+    Check {
+        name: "10,000 forks, busy processes, signals, memory",
+        run: stress::long,
+    },
+    Check {
+        name: "clock and RTC agree",
+        run: stress::clocks,
+    },
+    CLEAN,
 ];
 
 const TOOLSTACK: &[Check] = &[
@@ -251,6 +290,41 @@ const HOSTILE: &str = concat!(
     "dom0_max_vcpus=0 maxcpus=-1 conring_size=99999999999999999999 %s%n%x no- no-no-noreboot ",
 );
 
+/// A session of two CPUs and 4 GiB that QEMU's own loader boots.
+const SESSION: Session = Session {
+    name: "",
+    on: &[],
+    cpus: 2,
+    memory: "4096M",
+    hypervisor_args: "",
+    grub: false,
+    disk: false,
+    checks: &[],
+    end: End::PowerOff,
+};
+
+/// A boot that only has to come up cleanly.
+const fn size(
+    name: &'static str,
+    cpus: u32,
+    memory: &'static str,
+    hypervisor_args: &'static str,
+) -> Session {
+    Session {
+        name,
+        on: &[(Oxen, Full)],
+        cpus,
+        memory,
+        hypervisor_args,
+        disk: true,
+        checks: VCPUS,
+        ..SESSION
+    }
+}
+
+/// What dom0 gets of a machine with 1 GiB.
+const SMALL: &str = "dom0_mem=640M";
+
 /// All sessions.
 pub const SESSIONS: &[Session] = &[
     Session {
@@ -260,21 +334,49 @@ pub const SESSIONS: &[Session] = &[
         grub: true,
         disk: true,
         checks: HARDWARE,
+        end: End::Reboot,
+        ..SESSION
     },
     Session {
         name: "GRUB, 2 CPUs",
         on: &[(Oxen, Always), (DebianXen, Always)],
-        cpus: 2,
         grub: true,
         disk: true,
         checks: HARDWARE,
+        ..SESSION
     },
     Session {
         name: "toolstack",
         on: &[(Oxen, Always), (DebianXen, Full)],
-        cpus: 2,
-        grub: false,
-        disk: false,
         checks: TOOLSTACK,
+        ..SESSION
     },
+    Session {
+        name: "4 CPUs, 1 GiB",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 4,
+        memory: "1024M",
+        hypervisor_args: SMALL,
+        disk: true,
+        checks: BUSY,
+        end: End::Crash,
+        ..SESSION
+    },
+    Session {
+        name: "stress",
+        on: &[(Oxen, Full), (DebianXen, Full)],
+        cpus: 4,
+        disk: true,
+        checks: STRESS,
+        ..SESSION
+    },
+    size("1 CPU, 1 GiB", 1, "1024M", SMALL),
+    size("1 CPU, 16 GiB", 1, "16384M", ""),
+    size("2 CPUs, 1 GiB", 2, "1024M", SMALL),
+    size("2 CPUs, 16 GiB", 2, "16384M", ""),
+    size("4 CPUs, 4 GiB", 4, "4096M", ""),
+    size("4 CPUs, 16 GiB", 4, "16384M", ""),
+    size("8 CPUs, 1 GiB", 8, "1024M", SMALL),
+    size("8 CPUs, 4 GiB", 8, "4096M", ""),
+    size("8 CPUs, 16 GiB", 8, "16384M", ""),
 ];

@@ -53,12 +53,29 @@ pub struct Session {
     pub on: &'static [(Hypervisor, When)],
     /// Virtual CPUs.
     pub cpus: u32,
+    /// Memory, as QEMU takes it.
+    pub memory: &'static str,
+    /// Further options of the hypervisor.
+    pub hypervisor_args: &'static str,
     /// Through GRUB; QEMU's own loader otherwise.
     pub grub: bool,
     /// With a disk (empty, 128 MiB) on the AHCI controller.
     pub disk: bool,
     /// In this order. A failed check does not keep the next from running.
     pub checks: &'static [Check],
+    /// How the machine ends.
+    pub end: End,
+}
+
+/// How dom0 ends the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It powers off.
+    PowerOff,
+    /// It reboots.
+    Reboot,
+    /// Its kernel panics.
+    Crash,
 }
 
 /// How a check, or another step, ended.
@@ -127,8 +144,13 @@ impl Session {
                     return outcomes;
                 }
             }
-            outcomes.push(measure(name("power off"), || {
-                dom0.power_off().map_err(|err| with_log(err, log))
+            let how = match self.end {
+                End::PowerOff => "power off",
+                End::Reboot => "reboot",
+                End::Crash => "a crash ends the machine",
+            };
+            outcomes.push(measure(name(how), || {
+                dom0.end(self.end).map_err(|err| with_log(err, log))
             }));
         }
         outcomes

@@ -6,3 +6,5 @@ pub mod hardware;
 pub mod leaks;
 pub mod lifecycle;
 pub mod registers;
+pub mod stress;
+pub mod vcpus;

@@ -225,7 +225,7 @@ fn boot_time() -> Result<()> {
         let log = log_file("boot time");
         let dir = folders(&log)?;
         let boot = setup::prepare(&dom0_setup(hypervisor, true), dir.path())?;
-        let machine = machine_with(2, boot, None);
+        let machine = machine_with(2, "4096M", boot, None);
         times.push((hypervisor, boot_time::measure(&machine, &log)?));
     }
     boot_time::judge(&times)
@@ -253,13 +253,17 @@ fn folders(log: &Path) -> Result<TempDir> {
 }
 
 fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
-    let boot = setup::prepare(&dom0_setup(hypervisor, session.grub), dir)?;
+    let setup = Setup {
+        hypervisor_args: session.hypervisor_args,
+        ..dom0_setup(hypervisor, session.grub)
+    };
+    let boot = setup::prepare(&setup, dir)?;
     let disk = session.disk.then(|| dir.join("disk.img"));
     if let Some(disk) = &disk {
         let file = fs::File::create(disk).context("cannot make a disk image")?;
         file.set_len(128 << 20)?;
     }
-    Ok(machine_with(session.cpus, boot, disk))
+    Ok(machine_with(session.cpus, session.memory, boot, disk))
 }
 
 /// Debian's dom0, waiting for the tests' commands.
@@ -275,10 +279,10 @@ fn dom0_setup(hypervisor: Hypervisor, grub: bool) -> Setup<'static> {
     }
 }
 
-fn machine_with(cpus: u32, boot: Boot, disk: Option<PathBuf>) -> Machine {
+fn machine_with(cpus: u32, memory: &str, boot: Boot, disk: Option<PathBuf>) -> Machine {
     Machine {
         disk,
-        ..Machine::new(cpus, "4096M", boot)
+        ..Machine::new(cpus, memory, boot)
     }
 }
 
