@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::toolchain::{Bare, TARGET};
-use crate::{cache, elf32, paths, sh, symbols};
+use crate::{cache, elf32, paths, profile, sh, symbols};
 
 /// A bare-metal program of the workspace.
 struct Program {
@@ -93,7 +93,7 @@ fn build(bare: &Bare, program: &Program) -> Result<PathBuf> {
     cargo.current_dir(paths::root());
     bare.apply(&mut cargo);
     cargo
-        .args(["rustc", "--profile", "bare", "--target", TARGET])
+        .args(["rustc", "--profile", profile::name(), "--target", TARGET])
         .arg("--target-dir")
         .arg(&dir)
         .args(["--package", program.package, "--bin", program.bin, "--"])
@@ -105,7 +105,7 @@ fn build(bare: &Bare, program: &Program) -> Result<PathBuf> {
         ]);
     set_flags(&mut cargo, &flags(bare, program)?);
     sh::run(&mut cargo)?;
-    Ok(dir.join(TARGET).join("bare").join(program.bin))
+    Ok(dir.join(TARGET).join(profile::name()).join(program.bin))
 }
 
 fn flags(bare: &Bare, program: &Program) -> Result<Vec<String>> {

@@ -30,7 +30,7 @@ pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     cargo
         .current_dir(paths::root())
         .args(["build", "--release", "--keep-going", "--target", HOST])
-        .args(["--config", "profile.release.strip=\"debuginfo\""])
+        .args(["--config", "profile.release.debug=false"])
         .arg("--target-dir")
         .arg(&dir)
         .env_remove("RUSTFLAGS")

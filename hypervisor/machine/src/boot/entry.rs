@@ -145,6 +145,7 @@ boot_l2_image:
     .endr
     .fill 496, 8, 0
 
+    .global boot_gdt
     .global boot_gdt_pointer
 boot_gdt:
     .quad 0
