@@ -75,11 +75,14 @@ pub(crate) fn shutdown(reason: u32) -> ! {
     }
 }
 
-/// One round of the second vCPU: yields, blocks, goes down or makes random calls, as the first one
-/// says.
+/// One round of the second vCPU: yields, blocks, goes down, makes random calls or answers, as the
+/// first one says.
 pub(crate) fn secondary_round(command: u64) {
     if command == fuzz::COMMAND {
         return fuzz::second();
+    }
+    if command == bench::ANSWER {
+        return bench::answer();
     }
     let _ = match command {
         0 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_YIELD), 0]),

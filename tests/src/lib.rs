@@ -10,6 +10,7 @@ pub mod boots;
 pub mod checks;
 pub mod console;
 pub mod dom0;
+pub mod expensive;
 pub mod figures;
 mod filter;
 pub mod guest;

@@ -8,7 +8,10 @@
 
 mod mappings;
 mod sharing;
+mod switch;
 mod traps;
+
+pub(crate) use switch::{ANSWER, answer};
 
 use core::hint::black_box;
 
@@ -140,5 +143,6 @@ fn measurements(meter: &Meter) -> Result<()> {
     });
     mappings::run(meter)?;
     traps::run(meter)?;
-    sharing::run(meter)
+    sharing::run(meter)?;
+    switch::run(meter)
 }

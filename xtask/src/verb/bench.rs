@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use oxen_tests::expensive::Kind;
 use oxen_tests::figures::{self, Figure};
 use oxen_tests::qemu::{Clock, Trace};
 use oxen_tests::trace::{self, Executed, Instruction};
@@ -18,6 +19,12 @@ use crate::{paths, setup, symbols};
 
 /// The function of the test guest that a trace starts and ends with.
 const MARKER: &str = "bench_mark";
+/// The measurement whose expensive operations are counted: context switches and events between vCPUs.
+const SWITCH: &str = "sched.ping_pong";
+/// Two vCPUs on one processor.
+/// Of the figures that the median is of.
+const INSTRUCTIONS: &str = "instructions";
+const ARGS: &str = "dom0_max_vcpus=2";
 
 /// Options of `bench`.
 #[derive(Args)]
@@ -61,7 +68,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return profile(prefix, options.listing);
     }
     let rows = match options.what {
-        What::Hypervisor => instructions()?,
+        What::Hypervisor => {
+            let mut rows = instructions()?;
+            rows.extend(expensive()?);
+            rows
+        }
     };
     print(&rows);
     if let Some(file) = &options.json {
@@ -75,12 +86,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn instructions() -> Result<Vec<Row>> {
     let ours = counted(Which::Oxen)?;
     let xen = counted(Which::DebianXen)?;
-    Ok(rows("instructions", &ours, &xen))
+    Ok(rows(INSTRUCTIONS, &ours, &xen))
+}
+
+/// Operations that an emulator counts as one instruction each and that cost more on silicon.
+fn expensive() -> Result<Vec<Row>> {
+    let ours = operations(Which::Oxen)?;
+    let xen = operations(Which::DebianXen)?;
+    Ok(rows("operations", &ours, &xen))
+}
+
+fn operations(which: Which) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for executed in traced(which, SWITCH)? {
+        for kind in Kind::ALL {
+            let same = |instruction: &&Instruction| Kind::of(instruction) == Some(kind);
+            let count = executed.instructions.iter().filter(same).count() as u64;
+            figures.push(Figure {
+                name: format!("{}.{}", executed.name, kind.name()),
+                value: (per_call(count, executed.calls) * 10.0).round() / 10.0,
+            });
+        }
+    }
+    Ok(figures)
 }
 
 fn counted(which: Which) -> Result<Vec<Figure>> {
     let dir = setup::run_dir()?;
-    let mut machine = setup::test_guest(which, "", "mode=bench exit=reboot", 1, dir.path())?;
+    let mut machine = setup::test_guest(which, ARGS, "mode=bench exit=reboot", 1, dir.path())?;
     machine.clock = Clock::Instructions;
     figures::take(&machine, &log_file(which)?)
 }
@@ -98,7 +131,8 @@ fn log_file(which: Which) -> Result<PathBuf> {
 /// A trace of what the guest's calls execute.
 fn traced(which: Which, only: &str) -> Result<Vec<Executed>> {
     let dir = setup::run_dir()?;
-    let mut machine = setup::test_guest(which, "", "mode=bench trace exit=reboot", 1, dir.path())?;
+    let mut machine =
+        setup::test_guest(which, ARGS, "mode=bench trace exit=reboot", 1, dir.path())?;
     machine.trace = Some(Trace {
         monitor: dir.path().join("monitor"),
         log: dir.path().join("trace.log"),
@@ -165,10 +199,18 @@ fn rows(unit: &'static str, ours: &[Figure], xen: &[Figure]) -> Vec<Row> {
                 unit,
                 ours: figure.value,
                 xen: other.value,
-                ratio: (figure.value / other.value * 1000.0).round() / 1000.0,
+                ratio: ratio(figure.value, other.value),
             })
         })
         .collect()
+}
+
+/// Rounded to thousandths; 1 where neither has any.
+fn ratio(ours: f64, xen: f64) -> f64 {
+    if ours == xen {
+        return 1.0;
+    }
+    (ours / xen * 1000.0).round() / 1000.0
 }
 
 fn print(rows: &[Row]) {
@@ -182,7 +224,8 @@ fn print(rows: &[Row]) {
             row.name, row.ours, row.xen, row.ratio, row.unit
         );
     }
-    let mut ratios: Vec<f64> = rows.iter().map(|row| row.ratio).collect();
+    let instructions = rows.iter().filter(|row| row.unit == INSTRUCTIONS);
+    let mut ratios: Vec<f64> = instructions.map(|row| row.ratio).collect();
     ratios.sort_by(f64::total_cmp);
     if let Some(median) = ratios.get(ratios.len() / 2) {
         println!("median ratio {median:.3}");
