@@ -149,7 +149,13 @@ impl CpuMask {
 
     /// The CPUs, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        (0..=255u16).map(CpuId).filter(|cpu| self.contains(*cpu))
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let (index, word) = left.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+            let bit = word.trailing_zeros();
+            *word &= *word - 1;
+            u16::try_from(index * 64 + bit as usize).ok().map(CpuId)
+        })
     }
 }
 

@@ -21,9 +21,9 @@ use crate::{paths, setup, symbols};
 const MARKER: &str = "bench_mark";
 /// The measurement whose expensive operations are counted: context switches and events between vCPUs.
 const SWITCH: &str = "sched.ping_pong";
-/// Two vCPUs on one processor.
-/// Of the figures that the median is of.
+/// The unit of the figures that the median is of.
 const INSTRUCTIONS: &str = "instructions";
+/// Two vCPUs on one processor.
 const ARGS: &str = "dom0_max_vcpus=2";
 
 /// Options of `bench`.

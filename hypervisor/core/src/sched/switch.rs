@@ -83,6 +83,11 @@ fn program_timer<M: Machine>(cpu: &PerCpu<M>) {
     } else {
         deadline.max(1)
     };
+    // A timer that comes too early does no harm, and to set it anew with each switch costs more than that.
+    let programmed = cpu.sched.programmed.get();
+    if deadline != 0 && programmed != 0 && programmed <= deadline {
+        return;
+    }
     if cpu.sched.programmed.replace(deadline) != deadline {
         cpu.hv
             .machine
