@@ -22,7 +22,9 @@ mod isolation;
 mod mappings;
 mod memory;
 mod multicall;
+mod physmap;
 mod pinning;
+mod refused;
 mod reservation;
 mod sched;
 mod shared_info;
@@ -247,6 +249,8 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     sched::run(&mut suite);
     multicall::run(&mut suite);
     memory::run(&mut suite);
+    physmap::run(&mut suite);
+    refused::run(&mut suite);
     // What is set up here is needed below, whatever `only` says.
     shared_info::run(&mut suite);
     traps::run(&mut suite);

@@ -6,6 +6,7 @@
 mod bitmap;
 mod cpu_policy;
 mod domctl;
+mod mca;
 mod platform;
 mod sysctl;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 mod version;
 
 pub use domctl::domctl;
+pub use mca::mca;
 pub use platform::platform_op;
 pub use sysctl::sysctl;
 pub use version::xen_version;

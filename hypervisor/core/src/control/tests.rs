@@ -341,7 +341,10 @@ fn versions() {
         super::xen_version(&tool.host.cx(vcpu), u64::from(cmd), addr)
     };
     assert_eq!(ask(&guest, XENVER_VERSION), Ok(0x4_0011));
-    assert_eq!(ask(&guest, XENVER_PAGESIZE), Ok(4096));
+    assert_eq!(errno(ask(&guest, XENVER_PAGESIZE)), Some(Errno::EINVAL));
+    let cx = tool.host.cx(&guest);
+    let page_size = u64::from(XENVER_PAGESIZE);
+    assert_eq!(super::xen_version(&cx, page_size, 0), Ok(4096));
     assert_eq!(ask(&guest, XENVER_CAPABILITIES), Ok(0));
     assert!(
         tool.host

@@ -67,6 +67,7 @@ fn others<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
             handle.write(machine, &info)?;
             Ok(0)
         }
+        XENVER_PAGESIZE if arg != 0 => Err(Errno::EINVAL.into()),
         XENVER_PAGESIZE => Ok(PAGE_SIZE),
         XENVER_GUEST_HANDLE => {
             let handle = cx.domain().state.lock().handle;

@@ -65,19 +65,21 @@ pub(crate) fn negated(errno: Errno) -> u64 {
 #[inline(always)]
 fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
     let [a, b, c, d, _, _] = args;
+    // Where the ABI has an int, the upper half means nothing.
+    let [a32, b32] = [a, b].map(|argument| argument & 0xffff_ffff);
     // The number selects from a jump table.
     let index = usize::try_from(number).unwrap_or(NUMBERS);
     if index >= NUMBERS {
         return Err(Errno::ENOSYS.into());
     }
     match speculation::clamp(index, NUMBERS) as u64 {
-        HYPERVISOR_EVENT_CHANNEL_OP => event::hypercall(cx, a, b),
-        HYPERVISOR_MULTICALL => multicall::multicall(cx, a, b),
-        HYPERVISOR_MMU_UPDATE => mm::update::mmu_update(cx, a, b, c, d),
+        HYPERVISOR_EVENT_CHANNEL_OP => event::hypercall(cx, a32, b),
+        HYPERVISOR_MULTICALL => multicall::multicall(cx, a, b32),
+        HYPERVISOR_MMU_UPDATE => mm::update::mmu_update(cx, a, b32, c, d),
         HYPERVISOR_UPDATE_VA_MAPPING => mm::update::update_va_mapping(cx, a, b, c),
-        HYPERVISOR_MMUEXT_OP => mm::ext::mmuext_op(cx, a, b, c, d),
+        HYPERVISOR_MMUEXT_OP => mm::ext::mmuext_op(cx, a, b32, c, d),
         HYPERVISOR_SET_TIMER_OP => time::set_timer_op(cx, a),
-        HYPERVISOR_SCHED_OP => sched::sched_op(cx, a, b),
+        HYPERVISOR_SCHED_OP => sched::sched_op(cx, a32, b),
         HYPERVISOR_STACK_SWITCH => trap::stack_switch(cx, a, b),
         HYPERVISOR_SET_SEGMENT_BASE => trap::set_segment_base(cx, a, b),
         HYPERVISOR_FPU_TASKSWITCH => trap::fpu_taskswitch(cx, a),
@@ -87,23 +89,24 @@ fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
             mm::update::update_va_mapping_otherdomain(cx, a, b, c, d)
         }
         HYPERVISOR_MEMORY_OP => mm::memory_op::memory_op(cx, a, b),
-        HYPERVISOR_VCPU_OP => time::vcpu_op(cx, a, b, c),
+        HYPERVISOR_VCPU_OP => time::vcpu_op(cx, a32, b32, c),
         HYPERVISOR_PHYSDEV_OP => irq::physdev_op(cx, a, b),
-        HYPERVISOR_XEN_VERSION => control::xen_version(cx, a, b),
-        HYPERVISOR_CONSOLE_IO => console::console_io(cx, a, b, c),
+        HYPERVISOR_XEN_VERSION => control::xen_version(cx, a32, b),
+        HYPERVISOR_CONSOLE_IO => console::console_io(cx, a32, b32, c),
         HYPERVISOR_SET_TRAP_TABLE => trap::set_trap_table(cx, a),
-        HYPERVISOR_SET_GDT => mm::descriptor::set_gdt(cx, GuestHandle::new(a), b),
+        HYPERVISOR_SET_GDT => mm::descriptor::set_gdt(cx, GuestHandle::new(a), b32),
         HYPERVISOR_SET_CALLBACKS => trap::set_callbacks(cx, a, b, c),
-        HYPERVISOR_CALLBACK_OP => trap::callback_op(cx, a, b),
-        HYPERVISOR_NMI_OP => trap::nmi_op(cx, a, b),
-        HYPERVISOR_SET_DEBUGREG => trap::set_debugreg(cx, a, b),
-        HYPERVISOR_GET_DEBUGREG => trap::get_debugreg(cx, a),
-        HYPERVISOR_VM_ASSIST => vm_assist::vm_assist(cx, a, b),
+        HYPERVISOR_CALLBACK_OP => trap::callback_op(cx, a32, b),
+        HYPERVISOR_NMI_OP => trap::nmi_op(cx, a32, b),
+        HYPERVISOR_SET_DEBUGREG => trap::set_debugreg(cx, a32, b),
+        HYPERVISOR_GET_DEBUGREG => trap::get_debugreg(cx, a32),
+        HYPERVISOR_VM_ASSIST => vm_assist::vm_assist(cx, a32, b32),
         HYPERVISOR_DOMCTL => control::domctl(cx, a),
         HYPERVISOR_SYSCTL => control::sysctl(cx, a),
         HYPERVISOR_PLATFORM_OP => control::platform_op(cx, a),
         HYPERVISOR_SCHED_OP_COMPAT => sched::compat_sched_op(cx, a, b),
         HYPERVISOR_EVENT_CHANNEL_OP_COMPAT => event::compat_hypercall(cx, a),
+        HYPERVISOR_ARCH_0 => control::mca(cx, a),
         HYPERVISOR_XENPMU_OP => Err(Errno::EOPNOTSUPP.into()),
         HYPERVISOR_PHYSDEV_OP_COMPAT => irq::compat_physdev_op(cx, a),
         // Not of a PV guest, retired, or without a counterpart here: kexec, xenoprof, tmem,

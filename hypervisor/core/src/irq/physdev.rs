@@ -30,6 +30,8 @@ pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
             let op: abi::Eoi = read(cx, arg)?;
             pirq::eoi(cx, op.irq)?;
         }
+        // From a time when masking was the hypervisor's.
+        abi::PHYSDEVOP_IRQ_UNMASK_NOTIFY => {}
         abi::PHYSDEVOP_PIRQ_EOI_GMFN_V1 => return eoi_map(cx, cmd, arg, true),
         abi::PHYSDEVOP_PIRQ_EOI_GMFN_V2 => return eoi_map(cx, cmd, arg, false),
         abi::PHYSDEVOP_IRQ_STATUS_QUERY => {

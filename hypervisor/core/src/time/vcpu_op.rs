@@ -115,10 +115,13 @@ fn initialise<M: Machine>(cx: &Cx<'_, M>, vcpu: &Arc<Vcpu<M>>, op: u32, arg: u64
     if !crate::event::has_info(cx.machine(), vcpu) {
         return Err(Errno::EINVAL.into());
     }
+    let context = GuestHandle::new(arg);
     if vcpu.initialised.load(Ordering::Acquire) {
+        // What can't be read is said first.
+        context.read(cx.machine())?;
         return Err(Errno::EEXIST.into());
     }
-    match crate::vcpu::context::set_from_guest(cx, vcpu, GuestHandle::new(arg)) {
+    match crate::vcpu::context::set_from_guest(cx, vcpu, context) {
         Ok(()) => Ok(0),
         Err(MmError::Errno(errno)) => Err(errno.into()),
         Err(MmError::Restart) => Err(Stop::Restart([

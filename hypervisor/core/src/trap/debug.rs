@@ -55,6 +55,16 @@ fn adjusted(register: usize, value: u64, cr4: u64) -> Result<u64, Errno> {
     }
 }
 
+/// The register that a number means: without CR4.DE, DR4 and DR5 are DR6 and DR7 (SDM volume 3,
+/// 18.2.2).
+fn meant(register: u64, cr4: u64) -> Result<usize, Errno> {
+    match register {
+        4 | 5 if cr4 & CR4_DE == 0 => Ok(if register == 4 { 6 } else { 7 }),
+        0..=3 | 6 | 7 => usize::try_from(register).map_err(|_| Errno::ENODEV),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
 /// Whether a vCPU may be given this value in a debug register (`setvcpucontext`).
 pub fn is_valid_debugreg(register: usize, value: u64, cr4: u64) -> bool {
     adjusted(register, value, cr4).is_ok()
@@ -63,8 +73,8 @@ pub fn is_valid_debugreg(register: usize, value: u64, cr4: u64) -> bool {
 /// `HYPERVISOR_set_debugreg`.
 #[inline(never)]
 pub fn set_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64, value: u64) -> HcResult {
-    let register = usize::try_from(register).map_err(|_| Errno::EINVAL)?;
     let mut arch = cx.vcpu.arch.lock();
+    let register = meant(register, arch.cr4)?;
     let value = adjusted(register, value, arch.cr4)?;
     if let Some(place) = arch.debug.get_mut(register) {
         *place = value;
@@ -76,13 +86,10 @@ pub fn set_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64, value: u64) -> Hc
 /// `HYPERVISOR_get_debugreg`.
 #[inline(never)]
 pub fn get_debugreg<M: Machine>(cx: &Cx<'_, M>, register: u64) -> HcResult {
-    let value = match register {
-        0..=3 | 6 | 7 => usize::try_from(register)
-            .ok()
-            .and_then(|n| cx.vcpu.arch.lock().debug.get(n).copied()),
-        _ => None,
-    };
-    value.ok_or_else(|| Errno::EINVAL.into())
+    let arch = cx.vcpu.arch.lock();
+    let register = meant(register, arch.cr4)?;
+    let value = arch.debug.get(register).copied();
+    value.ok_or_else(|| Errno::ENODEV.into())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `platform_op`: what dom0 does for, and asks of, the machine (platform.h).
 
 mod cpu;
+mod mtrr;
 mod power;
 
 use oxen_abi::Errno;
@@ -59,6 +60,7 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
             }
             set_time(cx, secs, nsecs, system_time)
         }
+        XENPF_READ_MEMTYPE => mtrr::read(cx, u),
         XENPF_GET_CPUINFO => cpu::info(cx, u),
         XENPF_GET_CPU_VERSION => cpu::version(cx, u),
         XENPF_GETIDLETIME => cpu::idle_times(cx, u),
@@ -68,7 +70,8 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
         XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE | XENPF_RESOURCE_OP => {
             Err(Errno::EOPNOTSUPP.into())
         }
-        // MTRRs, hot-plug, core parking, quirks, symbols; and what is newer than 4.17.
+        // Changing MTRRs, hot-plug, core parking, quirks, symbols; and what is newer than 4.17.
+        // The book's chapter on hypercalls lists all of them.
         _ => Err(Errno::ENOSYS.into()),
     }
 }

@@ -70,6 +70,9 @@ const MOST_DEVICES: u32 = 4096;
 /// `pcitopoinfo`: which node a device is at is not known.
 pub(super) fn pci_topology<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let request: PciTopoInfo = take(u);
+    if request.devs == 0 || request.nodes == 0 {
+        return Err(Errno::EINVAL.into());
+    }
     if request.num_devs > MOST_DEVICES {
         return Err(Errno::E2BIG.into());
     }

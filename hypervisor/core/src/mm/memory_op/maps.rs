@@ -55,6 +55,7 @@ pub(super) fn machphys_list<M: Machine>(
 
 /// `XENMEM_memory_map`: the caller's own E820.
 pub(super) fn memory_map<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<MemoryMap>) -> HcResult {
+    arg.read(cx.machine())?;
     let entries = cx.domain().memory.e820.lock().clone();
     if entries.is_empty() {
         return Err(Errno::ENOSYS.into());

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod maps;
+mod physmap;
 mod reservation;
 mod resource;
 
@@ -28,7 +29,8 @@ pub fn memory_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult
             reservation::change(cx, op, start, GuestHandle::new(arg))
         }
         XENMEM_EXCHANGE => exchange::exchange(cx, GuestHandle::new(arg)),
-        XENMEM_MAXIMUM_RAM_PAGE => Ok(cx.machine().max_frame().0.saturating_sub(1)),
+        // Xen gives one more than the highest.
+        XENMEM_MAXIMUM_RAM_PAGE => Ok(cx.machine().max_frame().0),
         XENMEM_CURRENT_RESERVATION | XENMEM_MAXIMUM_RESERVATION | XENMEM_MAXIMUM_GPFN => {
             ask_domain(cx, op, GuestHandle::new(arg))
         }
@@ -39,16 +41,22 @@ pub fn memory_op<M: Machine>(cx: &Cx<'_, M>, command: u64, arg: u64) -> HcResult
         XENMEM_SET_MEMORY_MAP => maps::set_memory_map(cx, GuestHandle::new(arg)),
         XENMEM_CLAIM_PAGES => reservation::claim(cx, GuestHandle::new(arg)),
         XENMEM_ACQUIRE_RESOURCE => resource::acquire(cx, GuestHandle::new(arg)),
-        XENMEM_GET_VNUMAINFO => Err(Errno::EOPNOTSUPP.into()),
+        XENMEM_GET_VNUMAINFO => {
+            let request: VnumaTopologyInfo = GuestHandle::new(arg).read(cx.machine())?;
+            target(cx, request.domid)?;
+            Err(Errno::EOPNOTSUPP.into())
+        }
+        // No memory is shared between domains.
+        XENMEM_GET_SHARING_FREED_PAGES | XENMEM_GET_SHARING_SHARED_PAGES => Ok(0),
+        // For 32-bit guests.
+        XENMEM_MACHPHYS_COMPAT_MFN_LIST => Err(Errno::EOPNOTSUPP.into()),
         XENMEM_RESERVED_DEVICE_MEMORY_MAP => maps::reserved_devices(cx, GuestHandle::new(arg)),
-        // A PV guest has no translated physmap to add to or to remove from.
-        XENMEM_ADD_TO_PHYSMAP | XENMEM_ADD_TO_PHYSMAP_BATCH | XENMEM_REMOVE_FROM_PHYSMAP => {
-            Err(Errno::ENOSYS.into())
+        XENMEM_ADD_TO_PHYSMAP => physmap::add(cx, GuestHandle::new(arg)),
+        XENMEM_ADD_TO_PHYSMAP_BATCH => physmap::add_batch(cx, GuestHandle::new(arg)),
+        XENMEM_REMOVE_FROM_PHYSMAP => physmap::remove(cx, GuestHandle::new(arg)),
+        XENMEM_SET_POD_TARGET | XENMEM_GET_POD_TARGET => {
+            physmap::populate_on_demand(cx, GuestHandle::new(arg))
         }
-        XENMEM_SET_POD_TARGET | XENMEM_GET_POD_TARGET if cx.domain().privileged => {
-            Err(Errno::EINVAL.into())
-        }
-        XENMEM_SET_POD_TARGET | XENMEM_GET_POD_TARGET => Err(Errno::EPERM.into()),
         _ => Err(Errno::ENOSYS.into()),
     }
 }
