@@ -23,11 +23,18 @@ pub fn hypercall<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
     let Ok(number) = u32::try_from(cmd & 0xffff_ffff) else {
         return Err(Errno::ENOSYS.into());
     };
+    if number == abi::EVTCHNOP_SEND {
+        let args: abi::Send = read(cx, arg)?;
+        send::send(cx, Port(args.port))?;
+        return Ok(0);
+    }
+    others(cx, cmd, number, arg)
+}
+
+/// What comes less often than sending.
+#[inline(never)]
+fn others<M: Machine>(cx: &Cx<'_, M>, cmd: u64, number: u32, arg: u64) -> HcResult {
     match number {
-        abi::EVTCHNOP_SEND => {
-            let args: abi::Send = read(cx, arg)?;
-            send::send(cx.hv, cx.domain(), Port(args.port), cx.cpu.id)?;
-        }
         abi::EVTCHNOP_UNMASK => {
             let args: abi::Unmask = read(cx, arg)?;
             unmask(cx, Port(args.port))?;

@@ -88,6 +88,10 @@ impl InfoWords {
 
     /// Masks or unmasks upcalls.
     pub fn set_masked(self, masked: bool) {
+        // Mostly it is so already, and a look costs less than a locked instruction.
+        if self.masked() == masked {
+            return;
+        }
         let word = &self.0[0];
         if masked {
             word.fetch_or(SET_MASKED, Ordering::AcqRel);

@@ -11,6 +11,7 @@ use crate::event::ports::Binding;
 use crate::event::{Outcome, State};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, MAX_VCPUS, Port, VcpuId};
 use crate::vcpu::Vcpu;
@@ -133,12 +134,8 @@ fn take_pollers<M: Machine>(
 }
 
 /// `EVTCHNOP_send`: tells the other end of one of the caller's ports.
-pub(super) fn send<M: Machine>(
-    hv: &'static Hypervisor<M>,
-    domain: &Arc<Domain<M>>,
-    port: Port,
-    from: CpuId,
-) -> Result<(), Errno> {
+pub(super) fn send<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> {
+    let (hv, domain, from) = (cx.hv, cx.domain(), cx.cpu.id);
     let (peer, peer_port) = {
         let mut state = domain.events.lock();
         match &state.ports.get(port)?.binding {
@@ -146,6 +143,10 @@ pub(super) fn send<M: Machine>(
             Binding::Ipi => {
                 let wakes = deliver(&mut state, &hv.machine, domain, port);
                 drop(state);
+                // Who sends to itself is awake, and sees the event on its way out.
+                if matches!(wakes, Wakes::One(vcpu) if vcpu == cx.vcpu.id) {
+                    return Ok(());
+                }
                 wakes.carry_out(hv, domain, from);
                 return Ok(());
             }

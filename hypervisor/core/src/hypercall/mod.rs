@@ -30,7 +30,10 @@ const SYSCALL_LENGTH: u64 = 2;
 pub fn dispatch<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) {
     let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
     let outcome = match regs.rax {
-        HYPERVISOR_IRET => trap::iret(cx, regs).and(Err(Stop::NoReturn)),
+        HYPERVISOR_IRET => match trap::iret(cx, regs) {
+            Ok(()) => return,
+            Err(stop) => Err(stop),
+        },
         number => call(cx, number, args),
     };
     if let Ok(value) = outcome {

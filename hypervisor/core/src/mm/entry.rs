@@ -5,8 +5,8 @@ use oxen_abi::errno::Errno;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::frame::{PageType, get_page};
-use crate::mm::pte;
 use crate::mm::types::{MmError, Unfinished, get_type, put_type};
+use crate::mm::{pte, tlb};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
@@ -59,12 +59,13 @@ fn acquire_leaf<M: Machine>(
 ) -> Result<u64, MmError> {
     let machine = &cpu.hv.machine;
     let mfn = pte::frame(entry);
-    match machine.frame(mfn) {
-        Some(frame) if frame.get(frames_of) => {}
+    let frame = match machine.frame(mfn) {
+        Some(frame) if frame.get(frames_of) => frame,
         Some(frame) if !frame.is_io() => return Err(Errno::EINVAL.into()),
         _ => return acquire_io(cpu, domain, mfn, entry),
-    }
+    };
     if entry & pte::RW != 0
+        && !frame.join_type(PageType::Writable)
         && let Err(error) = get_type(cpu, domain, mfn, PageType::Writable)
     {
         crate::mm::put_page(cpu.hv, mfn);
@@ -98,19 +99,24 @@ pub fn release_entry<M: Machine>(cpu: &PerCpu<M>, level: u8, entry: u64) -> Resu
         return Ok(());
     }
     let mfn = pte::frame(entry);
+    let Some(frame) = cpu.hv.machine.frame(mfn) else {
+        return Ok(());
+    };
     let outcome = if level == 1 {
-        if cpu.hv.machine.frame(mfn).is_none_or(|frame| frame.is_io()) {
+        if frame.is_io() {
             return Ok(());
         }
-        if entry & pte::RW != 0 {
-            put_type(cpu, mfn)
-        } else {
+        if entry & pte::RW == 0 || frame.leave_type(tlb::clock()) {
             Ok(())
+        } else {
+            put_type(cpu, mfn)
         }
     } else {
         put_type(cpu, mfn)
     };
-    crate::mm::put_page(cpu.hv, mfn);
+    if !frame.put_shared() {
+        crate::mm::put_page(cpu.hv, mfn);
+    }
     outcome
 }
 
@@ -200,7 +206,9 @@ fn exchange_entry<M: Machine>(
     if stale(old) {
         return Err(MmError::Restart);
     }
-    while level == 1 && pte::present(old) && (old ^ new) & same & !pte::PSE == 0
+    // Of a plain update of an L1 entry that is known not to be so.
+    let unknown = level > 1 || how != Update::Plain;
+    while unknown && level == 1 && pte::present(old) && (old ^ new) & same & !pte::PSE == 0
         || level > 1 && pte::present(old) && (old ^ new) & (same & !pte::RW) == 0
     {
         match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & ad)) {

@@ -60,35 +60,45 @@ impl Frame {
     }
 }
 
-/// Works out the frame for interrupted `regs`.
-#[inline]
+/// The frame for interrupted `regs`.
+#[cfg(test)]
 pub(super) fn frame(regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) -> Frame {
-    let mut frame = Frame {
+    let mut frame = Frame::NONE;
+    frame.fill(regs, kernel_mode, masked, target);
+    frame
+}
+
+impl Frame {
+    const NONE: Self = Self {
         words: [0; MAX_WORDS],
         first: MAX_WORDS,
     };
-    // The guest tells its kernel from its processes by the selector's privilege level.
-    let cs = if kernel_mode {
-        regs.cs & !3
-    } else {
-        regs.cs | 3
-    };
-    frame.push_below([
-        regs.rip,
-        u64::from(cs) | (u64::from(u8::from(masked)) << 32),
-        (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF },
-        regs.rsp,
-        u64::from(regs.ss),
-    ]);
-    if let Some(error) = target.error {
-        frame.push_below([u64::from(error)]);
+
+    /// Works out the frame for interrupted `regs`. In place: copying it would cost as much again.
+    #[inline(always)]
+    fn fill(&mut self, regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) {
+        // The guest tells its kernel from its processes by the selector's privilege level.
+        let cs = if kernel_mode {
+            regs.cs & !3
+        } else {
+            regs.cs | 3
+        };
+        self.push_below([
+            regs.rip,
+            u64::from(cs) | (u64::from(u8::from(masked)) << 32),
+            (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF },
+            regs.rsp,
+            u64::from(regs.ss),
+        ]);
+        if let Some(error) = target.error {
+            self.push_below([u64::from(error)]);
+        }
+        if let Some(segments) = &target.segments {
+            let selectors = [segments.ds, segments.es, segments.fs, segments.gs];
+            self.push_below(selectors.map(u64::from));
+        }
+        self.push_below([regs.rcx, regs.r11]);
     }
-    if let Some(segments) = &target.segments {
-        let selectors = [segments.ds, segments.es, segments.fs, segments.gs];
-        frame.push_below(selectors.map(u64::from));
-    }
-    frame.push_below([regs.rcx, regs.r11]);
-    frame
 }
 
 /// Where a frame of so many bytes goes on a stack: the part above the error code is aligned to 16.
@@ -112,7 +122,8 @@ pub(super) fn bounce<M: Machine>(
     let kernel_mode = cx.vcpu.kernel_mode.load(Ordering::Relaxed);
     let info = event::current_info(cx);
     let masked = info.is_some_and(event::InfoWords::masked);
-    let frame = frame(regs, kernel_mode, masked, target);
+    let mut frame = Frame::NONE;
+    frame.fill(regs, kernel_mode, masked, target);
     let stack = if kernel_mode {
         regs.rsp
     } else {

@@ -8,7 +8,7 @@ use super::mode;
 use super::page_fault::page_fault;
 use super::state::CallbackKind;
 use crate::entry::Exception;
-use crate::error::{HcResult, Stop};
+use crate::error::Stop;
 use crate::event;
 use crate::guest::GuestHandle;
 use crate::machine::{Machine, SegmentState};
@@ -22,7 +22,7 @@ const PAGE_FAULT: u8 = 14;
 
 /// `HYPERVISOR_iret`: goes on where the frame on the kernel's stack says.
 #[inline(never)]
-pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
+pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<(), Stop> {
     let frame: IretContext = GuestHandle::new(regs.rsp)
         .read(cx.machine())
         .map_err(|_| Stop::Crash("the frame of an iret cannot be read"))?;
@@ -34,7 +34,7 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> HcResult {
     }
     cx.vcpu.in_nmi.store(false, Ordering::Relaxed);
     restore(regs, &frame);
-    Err(Stop::NoReturn)
+    Ok(())
 }
 
 /// Sets the registers that the frame has.
