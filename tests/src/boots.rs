@@ -1,6 +1,8 @@
 //! Boots that are judged by what the hypervisor itself prints: what it does with its options, and how it refuses what
 //! it cannot start.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,18 +44,42 @@ pub struct BootRun {
     pub cpu: &'static str,
     /// The serial port that is looked at.
     pub port: Port,
-    /// Patterns in the order in which they must come.
-    pub shows: &'static [&'static str],
+    /// What must come, and what is done, in this order.
+    pub steps: &'static [Step],
+}
+
+/// A step of a boot.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// The console shows this pattern.
+    Shows(&'static str),
+    /// Something is typed.
+    Types(&'static str),
+    /// QEMU's monitor gets a command.
+    Monitor(&'static str),
 }
 
 /// Boots `machine` and waits for the lines; then the machine is killed. `log` gets the serial console.
 pub fn run(boot: &BootRun, machine: &Machine, log: &Path) -> Result<()> {
     let mut console = Console::start(machine, log, false, Lines::All)?;
-    for pattern in boot.shows {
-        console
-            .expect(pattern, PATIENCE)
-            .context("in this order")
-            .map_err(|err| with_log(err, log))?;
+    for step in boot.steps {
+        match step {
+            Step::Shows(pattern) => {
+                console
+                    .expect(pattern, PATIENCE)
+                    .context("in this order")
+                    .map_err(|err| with_log(err, log))?;
+            }
+            Step::Types(text) => console.type_bytes(text.as_bytes())?,
+            Step::Monitor(command) => {
+                let path = machine.monitor.as_deref().context("there is no monitor")?;
+                let mut monitor = UnixStream::connect(path).context("QEMU's monitor")?;
+                writeln!(monitor, "{command}")?;
+                // QEMU carries it out before it answers with a prompt; the connection may end then.
+                monitor.set_read_timeout(Some(Duration::from_secs(2)))?;
+                let _ = monitor.read(&mut [0; 4096]);
+            }
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::boots::Step::{Monitor, Shows, Types};
 use crate::boots::{BootRun, Kernel};
 use crate::checks::{faults, hardware, leaks, lifecycle, registers, stress, vcpus};
 use crate::guest::GuestRun;
@@ -166,6 +167,23 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         ..GUEST
     },
     GuestRun {
+        name: "conformance, 32 CPUs",
+        args: "mode=conformance debug exit=reboot",
+        hypervisor_args: "",
+        on: &[(Oxen, Full)],
+        cpus: 32,
+        time: Duration::from_secs(900),
+        ..GUEST
+    },
+    GuestRun {
+        name: "VGA text",
+        args: "mode=conformance only=console_io/vga exit=reboot",
+        hypervisor_args: "console=com1,vga vga=current,keep",
+        on: &[(Oxen, Always)],
+        cpus: 1,
+        ..GUEST
+    },
+    GuestRun {
         name: "two domains",
         args: "mode=pair debug exit=reboot",
         on: &[(Oxen, Always), (DebianXen, Always)],
@@ -205,41 +223,47 @@ pub const GUEST_RUNS: &[GuestRun] = &[
 pub const BOOT_RUNS: &[BootRun] = &[
     BootRun {
         name: "no module",
-        shows: &["Oxen cannot start: dom0: the boot loader loaded no dom0 kernel"],
+        steps: &[Shows(
+            "Oxen cannot start: dom0: the boot loader loaded no dom0 kernel",
+        )],
         kernel: Kernel::Missing,
         ..PLAIN
     },
     BootRun {
         name: "a truncated ELF kernel",
-        shows: &["Oxen cannot start: dom0: the dom0 kernel cannot be used: "],
+        steps: &[Shows(
+            "Oxen cannot start: dom0: the dom0 kernel cannot be used: ",
+        )],
         kernel: Kernel::HalfElf,
         ..PLAIN
     },
     BootRun {
         name: "a truncated bzImage",
-        shows: &["Oxen cannot start: dom0: the dom0 kernel cannot be used: "],
+        steps: &[Shows(
+            "Oxen cannot start: dom0: the dom0 kernel cannot be used: ",
+        )],
         kernel: Kernel::HalfBzImage,
         ..PLAIN
     },
     BootRun {
         name: "a hostile command line",
         hypervisor_args: HOSTILE,
-        shows: &[
-            r"boot option '=' is not known and is ignored",
-            r"boot option 'dom0_mem=-99999999999999999999G' has a wrong value: expected ",
-            r"boot option '\?\[2J' is not known",
-            r"boot option 'loglvl=' has a wrong value: expected ",
-            "VERDICT passed=1 failed=0",
+        steps: &[
+            Shows(r"boot option '=' is not known and is ignored"),
+            Shows(r"boot option 'dom0_mem=-99999999999999999999G' has a wrong value: expected "),
+            Shows(r"boot option '\?\[2J' is not known"),
+            Shows(r"boot option 'loglvl=' has a wrong value: expected "),
+            Shows("VERDICT passed=1 failed=0"),
         ],
         ..PLAIN
     },
     BootRun {
         name: "a command line that is too long",
         hypervisor_args: LONG,
-        shows: &[
-            "WARNING: the command line is longer than 2047 bytes, the rest is ignored",
-            "boot option 'yyyyyyyyy",
-            "VERDICT passed=1 failed=0",
+        steps: &[
+            Shows("WARNING: the command line is longer than 2047 bytes, the rest is ignored"),
+            Shows("boot option 'yyyyyyyyy"),
+            Shows("VERDICT passed=1 failed=0"),
         ],
         ..PLAIN
     },
@@ -247,9 +271,9 @@ pub const BOOT_RUNS: &[BootRun] = &[
         name: "a processor open to Meltdown",
         cpu: ",vendor=GenuineIntel",
         kernel: Kernel::TestGuest("mode=pair exit=reboot"),
-        shows: &[
-            "WARNING: this processor is open to Meltdown",
-            "No further domain: this processor is open to Meltdown",
+        steps: &[
+            Shows("WARNING: this processor is open to Meltdown"),
+            Shows("No further domain: this processor is open to Meltdown"),
         ],
         ..PLAIN
     },
@@ -258,13 +282,112 @@ pub const BOOT_RUNS: &[BootRun] = &[
         cpu: ",vendor=GenuineIntel",
         hypervisor_args: "xpti=no",
         kernel: Kernel::TestGuest("mode=pair exit=reboot"),
-        shows: &[
-            "guests are allowed by the boot options",
-            r"VERDICT passed=\d\d+ failed=0",
+        steps: &[
+            Shows("guests are allowed by the boot options"),
+            Shows(r"VERDICT passed=\d\d+ failed=0"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "console on com2",
+        hypervisor_args: "console=com2 com2=115200,8n1,0x2f8,3 com1=auto",
+        port: Port::Com2,
+        steps: &[Shows(r"\(XEN\) Oxen "), Shows("VERDICT passed=1 failed=0")],
+        ..PLAIN
+    },
+    BootRun {
+        name: "debug keys",
+        hypervisor_args: "conswitch=bx sync_console",
+        kernel: FUZZING,
+        cpus: 2,
+        steps: &[
+            Shows(r"Serial input goes to Xen \(CTRL-b three times switches it\)"),
+            Types("h"),
+            Shows("key '0': registers of dom0"),
+            Types("0"),
+            Shows("d0v0: rip [0-9a-f]{16}"),
+            Types("dqrme"),
+            Shows("'e' pressed -> event channels"),
+            Types("\u{2}\u{2}\u{2}"),
+            Shows("Serial input goes to DOM0"),
+            Types("\u{2}\u{2}\u{2}"),
+            Shows("Serial input goes to Xen"),
+            Types("C"),
+            Shows("the debug key 'C' was pressed"),
+            Shows("Reboot in 5 seconds"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a polled serial line",
+        hypervisor_args: "com1=115200,8n1,0x3f8,0 conswitch=ax",
+        kernel: FUZZING,
+        steps: &[
+            Shows("Serial input goes to Xen"),
+            Types("h"),
+            Shows("key 'h': list the keys"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "the watchdog",
+        hypervisor_args: "watchdog watchdog_timeout=1 conswitch=ax",
+        kernel: FUZZING,
+        cpus: 2,
+        steps: &[
+            Shows("Watchdog: a CPU that is stuck for 1 s ends in a panic"),
+            Types("W"),
+            Shows(r"\*\*\* Oxen panics on CPU 0 \*\*\*"),
+            Shows("Watchdog: this CPU is stuck"),
+            Shows("oxen_core::console"),
+            Shows("Reboot in 5 seconds"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a machine check",
+        kernel: FUZZING,
+        steps: &[
+            Shows("Serial input goes to DOM0"),
+            Monitor("mce 0 9 0xbd00000000000134 0x5 0x12345000 0x8c"),
+            Shows("Machine check: the hardware has lost data or control"),
+            Shows("bank 9: status 0xbd00000000000134 .uncorrected.*address 0x12345000"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "options without effect and wrong ones",
+        hypervisor_args: "vga=text-80x50 noirqbalance edid=no edd=maybe tbuf_size=4 apic=summit dma_bits=eleven \
+                          dma_emergency_pool=4M hap noapic lapic no-real-mode nmi=perhaps watchdog=sometimes \
+                          spec-ctrl=l1d-flush xpti=perhaps frobnicate",
+        steps: &[
+            Shows("boot option 'vga=<mode>' has no effect: "),
+            Shows("boot option 'noirqbalance' has no effect: "),
+            Shows("boot option 'edid' has no effect: "),
+            Shows(
+                "boot option 'edd=maybe' has a wrong value: expected off, on or skipmbr; the default is taken",
+            ),
+            Shows("boot option 'tbuf_size' has no effect: "),
+            Shows("boot option 'apic' has no effect: "),
+            Shows("boot option 'dma_bits=eleven' has a wrong value: expected a number of bits"),
+            Shows("boot option 'dma_emergency_pool' has no effect: "),
+            Shows("boot option 'hap' has no effect: "),
+            Shows("boot option 'noapic' has no effect: "),
+            Shows("boot option 'lapic' has no effect: "),
+            Shows("boot option 'no-real-mode' has no effect: "),
+            Shows("boot option 'nmi=perhaps' has a wrong value: expected fatal, dom0 or ignore"),
+            Shows("boot option 'watchdog=sometimes' has a wrong value: expected yes, no or force"),
+            Shows("boot option 'spec-ctrl=l1d-flush, psfd, srb-lock, unpriv-mmio' has no effect: "),
+            Shows("boot option 'xpti=perhaps' has a wrong value"),
+            Shows("boot option 'frobnicate' is not known and is ignored"),
+            Shows("VERDICT passed=1 failed=0"),
         ],
         ..PLAIN
     },
 ];
+
+/// Keeps dom0 busy for as long as the boot lasts.
+const FUZZING: Kernel = Kernel::TestGuest("mode=fuzz count=1000000000 seed=1 exit=reboot");
 
 /// Boots the test guest for one short check.
 const PLAIN: BootRun = BootRun {
@@ -275,7 +398,7 @@ const PLAIN: BootRun = BootRun {
     cpus: 1,
     cpu: "",
     port: Port::Com1,
-    shows: &[],
+    steps: &[],
 };
 
 /// More than the hypervisor keeps.

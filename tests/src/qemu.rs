@@ -51,6 +51,8 @@ pub struct Machine {
     pub port: Port,
     /// Where the emulator is asked for, and leaves, traces of what it executes.
     pub trace: Option<Trace>,
+    /// Where QEMU's monitor listens (a Unix socket).
+    pub monitor: Option<PathBuf>,
 }
 
 /// A serial port.
@@ -99,6 +101,7 @@ impl Machine {
             cpu: "",
             port: Port::Com1,
             trace: None,
+            monitor: None,
         }
     }
 
@@ -139,6 +142,13 @@ impl Machine {
             DEBUG_EXIT,
         ]);
         qemu.args(["-chardev", chardev]);
+        if let Some(monitor) = &self.monitor {
+            qemu.arg("-monitor");
+            qemu.arg(format!(
+                "unix:{},server=on,wait=off",
+                escape(&monitor.display().to_string())
+            ));
+        }
         if self.port == Port::Com2 {
             qemu.args(["-serial", "null"]);
         }

@@ -179,6 +179,7 @@ pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
     Ok(Machine {
         cpu: run.cpu,
         port: run.port,
+        monitor: Some(dir.join("monitor")),
         ..Machine::new(run.cpus, MEMORY, boot)
     })
 }

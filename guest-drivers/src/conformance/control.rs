@@ -141,14 +141,14 @@ fn sysctls(s: &mut Suite<'_>) {
         Ok(())
     });
     s.check("sysctl/topology", || {
-        let mut cpus = [abi::CpuTopo::default(); 8];
+        let mut cpus = [abi::CpuTopo::default(); 64];
         let mut arg = abi::CpuTopoInfo {
-            num_cpus: 8,
+            num_cpus: 64,
             cputopo: hypercall::slice_address(&mut cpus),
             ..abi::CpuTopoInfo::default()
         };
         same!(sysctl(abi::XEN_SYSCTL_CPUTOPOINFO, &mut arg), Ok(0));
-        ensure!((1..=8).contains(&arg.num_cpus), "{} CPUs", arg.num_cpus);
+        ensure!((1..=64).contains(&arg.num_cpus), "{} CPUs", arg.num_cpus);
         let mut ask = abi::CpuTopoInfo::default();
         same!(sysctl(abi::XEN_SYSCTL_CPUTOPOINFO, &mut ask), Ok(0));
         same!(ask.num_cpus, arg.num_cpus);

@@ -27,6 +27,7 @@ mod pinning;
 mod refused;
 mod reservation;
 mod sched;
+mod screen;
 mod shared_info;
 mod timers;
 mod traps;
@@ -258,6 +259,7 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     // Before the checks that get frames which are in no list.
     isolation::run(&mut suite);
     mappings::run(&mut suite);
+    screen::run(&mut suite);
     pinning::run(&mut suite);
     descriptors::run(&mut suite);
     callbacks::run(&mut suite);

@@ -23,7 +23,7 @@ fn ask(cmd: u32, handle: u64) -> Result {
 }
 
 /// Asks for a text and checks that it ends inside its buffer.
-fn text<const N: usize>(cmd: u32) -> super::Outcome<[u8; N]> {
+pub(super) fn text<const N: usize>(cmd: u32) -> super::Outcome<[u8; N]> {
     let mut buffer = [0xaa; N];
     good!(ask(cmd, hypercall::address(&mut buffer)));
     ensure!(buffer.contains(&0), "text of {cmd} has no end");

@@ -102,6 +102,8 @@ bitflags::bitflags! {
         const NEWS = 4;
         /// Stop for the crash handler.
         const STOP = 8;
+        /// Print the registers of the vCPU that runs.
+        const REGISTERS = 16;
     }
 }
 

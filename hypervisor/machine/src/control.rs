@@ -100,6 +100,8 @@ pub(crate) fn wbinvd() {
 
 /// Turns interrupts on until one has come. STI holds them off until HLT has begun, so that none is missed in between.
 pub(crate) fn wait_for_interrupt() {
+    crate::watchdog::set_waiting(true);
     // SAFETY: the handlers of interrupts in the hypervisor return here; `core` holds no lock while it waits.
     crate::speculation::while_idle(|| unsafe { asm!("sti", "hlt", "cli", options(nostack)) });
+    crate::watchdog::set_waiting(false);
 }

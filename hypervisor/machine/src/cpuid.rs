@@ -53,6 +53,11 @@ const NOTHING: CpuidResult = CpuidResult {
     edx: 0,
 };
 
+/// Whether the CPU is Intel's.
+pub(crate) fn is_intel() -> bool {
+    cpuid(0, 0).ebx == u32::from_le_bytes(*b"Genu")
+}
+
 /// CPUID.
 pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
     __cpuid_count(leaf, subleaf)

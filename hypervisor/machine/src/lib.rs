@@ -16,7 +16,6 @@ pub mod acpi;
 mod apic;
 pub mod boot;
 pub mod clock;
-#[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
 mod control;
@@ -37,6 +36,7 @@ mod hpet;
 #[cfg(target_os = "none")]
 mod image;
 pub mod layout;
+pub mod machine_check;
 #[cfg(target_os = "none")]
 pub mod memory;
 #[cfg(target_os = "none")]
@@ -67,6 +67,8 @@ mod stacks;
 mod trap;
 #[cfg(target_os = "none")]
 mod uaccess;
+#[cfg(target_os = "none")]
+mod watchdog;
 #[cfg(target_os = "none")]
 mod window;
 #[cfg(target_os = "none")]

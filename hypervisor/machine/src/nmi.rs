@@ -1,6 +1,6 @@
 //! Non-maskable interrupts: from the platform, and between CPUs when the hypervisor dies.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use oxen_abi::nmi::{XEN_NMIREASON_IO_ERROR, XEN_NMIREASON_PCI_SERR, XEN_NMIREASON_UNKNOWN};
 use oxen_core::options::Nmi;
@@ -10,7 +10,10 @@ use crate::num::low32;
 use crate::pio;
 use crate::trap::{HostFrame, vectors};
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
+/// No CPU stops the others.
+const NOBODY: u32 = u32::MAX;
+/// The CPU that stops the others.
+static STOPPER: AtomicU32 = AtomicU32::new(NOBODY);
 static STOPPED: AtomicU32 = AtomicU32::new(0);
 /// Reasons (`XEN_NMIREASON_*`) that are still to be told to dom0.
 static FOR_DOM0: AtomicU32 = AtomicU32::new(0);
@@ -20,7 +23,11 @@ const STOP_POLLS: u32 = 20_000_000;
 
 /// Stops all other CPUs for good: for a panic. Waits for them, but not for ever.
 pub(crate) fn stop_others() {
-    if STOPPING.swap(true, Ordering::AcqRel) {
+    let own = crate::percpu::this_cpu().cpu;
+    if STOPPER
+        .compare_exchange(NOBODY, own, Ordering::AcqRel, Ordering::Acquire)
+        .is_err()
+    {
         return;
     }
     let others = crate::percpu::online_count().saturating_sub(1);
@@ -39,9 +46,17 @@ pub(crate) fn stop_others() {
 /// An NMI on this CPU. It may have interrupted anything, so it takes no lock and never enters `core`: what is for dom0
 /// is noted, and an interrupt to this CPU itself does the rest.
 pub(crate) fn handle(frame: &HostFrame) {
-    if STOPPING.load(Ordering::Acquire) {
+    let stopper = STOPPER.load(Ordering::Acquire);
+    if stopper == crate::percpu::this_cpu().cpu {
+        // The watchdog's last one.
+        return;
+    }
+    if stopper != NOBODY {
         STOPPED.fetch_add(1, Ordering::AcqRel);
         crate::reboot::halt();
+    }
+    if !from_platform() && crate::watchdog::tick(frame) {
+        return;
     }
     let Some(hv) = crate::boot::hypervisor() else {
         return;
@@ -56,12 +71,19 @@ pub(crate) fn handle(frame: &HostFrame) {
     }
 }
 
+/// Whether the platform names an error of its own as the reason of an NMI.
+fn from_platform() -> bool {
+    pio::inb(PORT_B) & (SERR | IO_CHECK) != 0
+}
+
+/// System control port B, and its bits for errors.
+const PORT_B: u16 = 0x61;
+const SERR: u8 = 1 << 7;
+const IO_CHECK: u8 = 1 << 6;
+
 /// What the platform says of its NMI (system control port B), as the ABI has it. The source is turned off, else it would
 /// come again at once.
 fn reason() -> u32 {
-    const PORT_B: u16 = 0x61;
-    const SERR: u8 = 1 << 7;
-    const IO_CHECK: u8 = 1 << 6;
     const DISABLE_SERR: u8 = 1 << 2;
     const DISABLE_IO_CHECK: u8 = 1 << 3;
     let port = pio::inb(PORT_B);

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use crate::acpi::{self, Register, Space};
 use crate::console::PanicConsole;
 use crate::num::low32;
-use crate::{clock, pio};
+use crate::{clock, console, pio};
 
 /// What a panic ends the emulator with.
 const PANIC_CODE: u8 = 0x3f;
@@ -39,6 +39,7 @@ fn debug_exit(code: u8) {
 
 /// The machine could not be brought up.
 pub(crate) fn failed() -> ! {
+    console::flush();
     debug_exit(1);
     halt()
 }
@@ -46,6 +47,7 @@ pub(crate) fn failed() -> ! {
 /// The machine has nothing more to do: ends an emulated run, else halts. Real power-off is dom0's, which knows the values
 /// for the sleep registers from its AML interpreter.
 pub fn power_off() -> ! {
+    console::flush();
     debug_exit(0);
     halt()
 }
@@ -64,6 +66,7 @@ pub fn acpi_sleep(pm1a: u16, pm1b: u16) -> bool {
     let Some(a) = port(fadt.pm1a_control) else {
         return false;
     };
+    console::flush();
     pio::outw(a, pm1a);
     if let Some(b) = port(fadt.pm1b_control) {
         pio::outw(b, pm1b);
@@ -94,6 +97,7 @@ pub(crate) fn after_panic() -> ! {
 
 /// Resets the machine: by ACPI's register, the keyboard controller, the chipset's port, and in the end a triple fault.
 pub fn reboot() -> ! {
+    console::flush();
     if let Some((register, value)) = acpi::info().fadt.and_then(|fadt| fadt.reset) {
         acpi_reset(register, value);
         clock::delay(PATIENCE_NS);

@@ -1,11 +1,17 @@
 //! Debug keys: single letters that make the hypervisor describe itself, typed on the serial line
 //! or sent with `xm debug-keys`.
 
+use alloc::sync::Arc;
+
+use oxen_abi::arch_x86::CpuUserRegs;
+
+use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::percpu::{Pending, PerCpu};
 use crate::sync::atomic::Ordering;
-use crate::types::DomId;
-use crate::vcpu::Paused;
+use crate::types::{DomId, Mfn};
+use crate::vcpu::{Paused, Vcpu};
 
 /// A key and what it does.
 struct Key<M: Machine> {
@@ -15,8 +21,13 @@ struct Key<M: Machine> {
 }
 
 /// All keys.
-fn table<M: Machine>() -> [Key<M>; 9] {
+fn table<M: Machine>() -> [Key<M>; 11] {
     [
+        Key {
+            key: b'0',
+            what: "registers of dom0",
+            run: dom0_registers,
+        },
         Key {
             key: b'a',
             what: "timers",
@@ -29,7 +40,7 @@ fn table<M: Machine>() -> [Key<M>; 9] {
         },
         Key {
             key: b'd',
-            what: "registers of vCPUs that do not run",
+            what: "registers of all vCPUs",
             run: registers,
         },
         Key {
@@ -58,6 +69,11 @@ fn table<M: Machine>() -> [Key<M>; 9] {
             run: crash,
         },
         Key {
+            key: b'W',
+            what: "hang this CPU (only with the boot option watchdog, to see it work)",
+            run: hang,
+        },
+        Key {
             key: b'R',
             what: "reboot the machine",
             run: reboot,
@@ -82,43 +98,103 @@ fn help<M: Machine>(hv: &'static Hypervisor<M>) {
     }
 }
 
+fn dom0_registers<M: Machine>(hv: &'static Hypervisor<M>) {
+    if let Some(dom0) = hv.dom0.get() {
+        of_domain(hv, dom0);
+    }
+}
+
 fn registers<M: Machine>(hv: &'static Hypervisor<M>) {
     for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
-        for vcpu in domain.vcpus.read().iter() {
-            // A vCPU whose lock is taken is being worked on; waiting for it here could be for ever.
-            let Some(arch) = vcpu.arch.try_lock() else {
-                crate::log_always!(hv, "d{}v{}: busy", domain.id.0, vcpu.id.0);
-                continue;
-            };
-            crate::log_always!(hv, "d{}v{}: as last saved", domain.id.0, vcpu.id.0);
-            let r = &arch.regs;
-            crate::log_always!(
-                hv,
-                "  rip {:016x} rsp {:016x} rflags {:08x} cs {:04x} ss {:04x}",
-                r.rip,
-                r.rsp,
-                r.rflags,
-                r.cs,
-                r.ss
-            );
-            crate::log_always!(
-                hv,
-                "  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}",
-                r.rax,
-                r.rbx,
-                r.rcx,
-                r.rdx
-            );
-            crate::log_always!(
-                hv,
-                "  rsi {:016x} rdi {:016x} rbp {:016x} cr3 {:x}",
-                r.rsi,
-                r.rdi,
-                r.rbp,
-                arch.kernel_root.map_or(0, |root| root.address())
-            );
+        of_domain(hv, &domain);
+    }
+}
+
+/// Prints the saved registers of the vCPUs that do not run, and has those that do printed by their
+/// CPUs, on which alone they are.
+fn of_domain<M: Machine>(hv: &'static Hypervisor<M>, domain: &Domain<M>) {
+    for vcpu in domain.vcpus.read().iter() {
+        if vcpu.sched.is_running() {
+            let cpu = vcpu.sched.cpu();
+            hv.cpu(cpu)
+                .pending
+                .fetch_or(Pending::REGISTERS.bits(), Ordering::AcqRel);
+            hv.machine.kick(cpu);
+            continue;
+        }
+        // A vCPU whose lock is taken is being worked on; waiting for it here could be for ever.
+        match vcpu.arch.try_lock() {
+            Some(arch) => print_registers(hv, vcpu, &arch.regs, arch.kernel_root),
+            None => crate::log_always!(hv, "d{}v{}: busy", domain.id.0, vcpu.id.0),
         }
     }
+}
+
+/// Prints the registers of the vCPU that runs on this CPU ([`Pending::REGISTERS`]).
+pub(crate) fn running_registers<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs) {
+    let vcpu = cpu.current();
+    if !Arc::ptr_eq(&vcpu, &cpu.idle) {
+        let root = vcpu.arch.try_lock().and_then(|arch| arch.kernel_root);
+        crate::log_always!(cpu.hv, "CPU {}:", cpu.id.0);
+        print_registers(cpu.hv, &vcpu, regs, root);
+    }
+}
+
+fn print_registers<M: Machine>(
+    hv: &Hypervisor<M>,
+    vcpu: &Vcpu<M>,
+    r: &CpuUserRegs,
+    root: Option<Mfn>,
+) {
+    crate::log_always!(
+        hv,
+        "d{}v{}: rip {:016x} rsp {:016x} rflags {:08x} cs {:04x} ss {:04x}",
+        vcpu.domain.id.0,
+        vcpu.id.0,
+        r.rip,
+        r.rsp,
+        r.rflags,
+        r.cs,
+        r.ss
+    );
+    for [(a, x), (b, y), (c, z), (d, w)] in [
+        [
+            ("rax", r.rax),
+            ("rbx", r.rbx),
+            ("rcx", r.rcx),
+            ("rdx", r.rdx),
+        ],
+        [
+            ("rsi", r.rsi),
+            ("rdi", r.rdi),
+            ("rbp", r.rbp),
+            ("r8 ", r.r8),
+        ],
+        [
+            ("r9 ", r.r9),
+            ("r10", r.r10),
+            ("r11", r.r11),
+            ("r12", r.r12),
+        ],
+        [
+            ("r13", r.r13),
+            ("r14", r.r14),
+            ("r15", r.r15),
+            ("cr3", root.map_or(0, |root| root.address())),
+        ],
+    ] {
+        crate::log_always!(hv, "  {a} {x:016x} {b} {y:016x} {c} {z:016x} {d} {w:016x}");
+    }
+}
+
+/// Nothing more happens on this CPU, until the watchdog finds it.
+fn hang<M: Machine>(hv: &'static Hypervisor<M>) {
+    if hv.options.watchdog {
+        loop {
+            core::hint::spin_loop();
+        }
+    }
+    crate::log_always!(hv, "The watchdog is not on");
 }
 
 fn memory<M: Machine>(hv: &'static Hypervisor<M>) {

@@ -25,7 +25,7 @@ impl Dom0Mem {
     /// Parses the comma-separated list. A part that is given twice counts as given last.
     pub fn parse(value: &str) -> Option<Self> {
         let mut mem = Self::default();
-        for part in value.split(',') {
+        for part in value.split(',').map(str::trim) {
             if let Some(text) = part.strip_prefix("min:") {
                 mem.min = Some(amount(text)?);
             } else if let Some(text) = part.strip_prefix("max:") {

@@ -3,6 +3,7 @@
 //! Parsing never fails: what is not understood is named in a [`Warning`] and its default stays.
 
 mod dom0;
+mod early;
 mod level;
 mod serial;
 mod sinks;
@@ -15,6 +16,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use dom0::{Dom0Mem, Dom0Vcpus};
+pub use early::EarlyConsole;
 pub use level::{Fate, Level, Levels};
 pub use serial::{Parity, Serial};
 pub use sinks::{Share, Sinks, Switch};
@@ -57,6 +59,10 @@ pub struct Options {
     pub noreboot: bool,
     /// `nosmp`: use the boot CPU only.
     pub nosmp: bool,
+    /// `watchdog`: find CPUs that are stuck.
+    pub watchdog: bool,
+    /// `watchdog_timeout=`: seconds that a CPU may be stuck.
+    pub watchdog_timeout: u32,
     /// `maxcpus=`: use at most so many CPUs.
     pub max_cpus: Option<u32>,
     /// `com1=`.
@@ -71,6 +77,8 @@ pub struct Options {
     pub console_to_ring: bool,
     /// `conring_size=`: bytes of the console ring.
     pub conring_size: usize,
+    /// `sync_console`: output is sent before anything else goes on.
+    pub sync_console: bool,
     /// `conswitch=`.
     pub switch: Switch,
     /// `loglvl=`.
@@ -103,13 +111,16 @@ impl Default for Options {
         Self {
             noreboot: false,
             nosmp: false,
+            watchdog: false,
+            watchdog_timeout: 5,
             max_cpus: None,
-            com1: Serial::usual(0x3f8, 4),
-            com2: Serial::usual(0x2f8, 3),
+            com1: Serial::COM1,
+            com2: Serial::COM2,
             console: Sinks::USUAL,
             vga_keep: false,
             console_to_ring: false,
             conring_size: 64 << 10,
+            sync_console: false,
             switch: Switch::default(),
             log: Levels {
                 always: Some(Level::Warning),
@@ -137,13 +148,12 @@ impl Options {
     pub fn parse(command_line: &str) -> (Self, Vec<Warning>) {
         let mut options = Self::default();
         let mut warnings = Vec::new();
-        let (own, dom0) = match command_line.split_once(" -- ") {
-            Some((own, dom0)) => (own, dom0.trim()),
-            None => (command_line, ""),
-        };
-        for word in join_spaced_lists(own) {
+        let dom0 = command_line
+            .split_once(" -- ")
+            .map_or("", |(_, dom0)| dom0.trim());
+        for word in words(own(command_line)) {
             let mut notes = Notes::new();
-            warnings.extend(options.take(&word, &mut notes));
+            warnings.extend(options.take(word, &mut notes));
             let notes = notes.into_iter();
             warnings.extend(notes.map(|(name, why)| Warning::NoEffect { name, why }));
         }
@@ -187,7 +197,17 @@ impl Options {
             },
             Action::PassOn => {
                 table::pass_on(self, word);
-                None
+                Some(Warning::NoEffect {
+                    name,
+                    why: "here, where the hypervisor goes by ACPI's tables; dom0 gets it",
+                })
+            }
+            Action::Checked(right, expected, why) => {
+                if right(value.unwrap_or("")) {
+                    Some(Warning::NoEffect { name, why })
+                } else {
+                    wrong(expected)
+                }
             }
             Action::Nothing(why) => Some(Warning::NoEffect { name, why }),
             Action::Silent => None,
@@ -216,17 +236,37 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// The hypervisor's own part of a command line.
+fn own(command_line: &str) -> &str {
+    command_line
+        .split_once(" -- ")
+        .map_or(command_line, |(own, _)| own)
+}
+
 /// Splits into words. The manual writes `com1=9600, 8n1, 0x408, 5`: a comma at the end of a word
 /// joins it with the next one.
-fn join_spaced_lists(line: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    for word in line.split_ascii_whitespace() {
-        match words.last_mut() {
-            Some(last) if last.ends_with(',') => last.push_str(word),
-            _ => words.push(word.into()),
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line.trim_ascii();
+    core::iter::from_fn(move || {
+        let mut end = 0;
+        loop {
+            let more = rest.get(end..)?;
+            let word = more.trim_ascii_start();
+            if word.is_empty() {
+                break;
+            }
+            end += more.len() - word.len();
+            end += word
+                .find(|c: char| c.is_ascii_whitespace())
+                .unwrap_or(word.len());
+            if !rest.get(..end)?.ends_with(',') {
+                break;
+            }
         }
-    }
-    words
+        let (word, tail) = rest.split_at_checked(end)?;
+        rest = tail.trim_ascii_start();
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 #[cfg(test)]

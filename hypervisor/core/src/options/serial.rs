@@ -40,6 +40,11 @@ pub struct Serial {
 pub(super) const EXPECTED: &str = "<baud or auto>[/<clock Hz>][,<data bits 5-8><parity n,o,e,m,s><stop bits 1-2>[,<I/O port>[,<irq>]]]";
 
 impl Serial {
+    /// The first port of a PC.
+    pub const COM1: Self = Self::usual(0x3f8, 4);
+    /// The second port of a PC.
+    pub const COM2: Self = Self::usual(0x2f8, 3);
+
     /// The port's usual settings: 115,200 8n1.
     pub const fn usual(io_base: u16, irq: u8) -> Self {
         Self {
@@ -51,6 +56,14 @@ impl Serial {
             io_base,
             irq,
         }
+    }
+
+    /// What the UART divides its clock by, to the nearest; `None` where the boot loader's value
+    /// stays.
+    pub fn divisor(&self) -> Option<u16> {
+        let rate = u64::from(self.baud?) * 16;
+        let divisor = (u64::from(self.clock) + rate / 2) / rate;
+        Some(u16::try_from(divisor).unwrap_or(u16::MAX).max(1))
     }
 
     /// Takes what is given and leaves the rest of `self`.
@@ -161,6 +174,18 @@ mod tests {
                 ..COM1
             })
         );
+    }
+
+    #[test]
+    fn divisors_are_rounded() {
+        let divisor = |value: &str| COM1.parse(value).unwrap().divisor();
+        assert_eq!(divisor("115200"), Some(1));
+        assert_eq!(divisor("9600"), Some(12));
+        assert_eq!(divisor("110"), Some(1047));
+        assert_eq!(divisor("115200/8000000"), Some(4));
+        assert_eq!(divisor("4294967295"), Some(1));
+        assert_eq!(divisor("1/4294967295"), Some(u16::MAX));
+        assert_eq!(divisor("auto"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::serial;
 use super::sinks::{SINKS_EXPECTED, SWITCH_EXPECTED, Sinks, Switch};
 use super::size::{number, size};
 use super::spec_ctrl;
-use super::{Nmi, Notes, Options};
+use super::{Nmi, Notes, Options, boolean};
 
 /// What an option's word leads to.
 pub(super) enum Action {
@@ -25,6 +25,8 @@ pub(super) enum Action {
     PassOn,
     /// Accepted without doing anything; the text says why.
     Nothing(&'static str),
+    /// The same, but only with a right value: a test of it, what is expected, and why it does nothing.
+    Checked(fn(&str) -> bool, &'static str, &'static str),
     /// Accepted without a word.
     Silent,
 }
@@ -32,7 +34,8 @@ pub(super) enum Action {
 const NOT_YET: &str = "this version does not use it yet";
 const AUTOMATIC: &str = "what it asks for is found out by the hypervisor itself";
 const GONE: &str = "the hardware it was made for is not supported";
-const NO_REAL_MODE: &str = "the boot loader reads what the BIOS knows";
+const NO_REAL_MODE: &str = "the BIOS is not called";
+const LOW_LAST: &str = "memory is handed out from the top, so that low memory is left for devices";
 
 /// All options, by name.
 #[rustfmt::skip]
@@ -41,18 +44,19 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("noreboot", Action::Flag(|o, on| o.noreboot = on)),
     ("nosmp", Action::Flag(|o, on| o.nosmp = on)),
     ("ignorebiostables", Action::Flag(|o, on| o.nosmp |= on)),
-    ("watchdog", Action::Nothing(NOT_YET)),
-    ("noirqbalance", Action::Nothing(NOT_YET)),
-    ("badpage", Action::Value(|o, v| { o.bad_pages = v.split(',').map(number).collect::<Option<_>>()?; Some(()) }, "a list of page numbers")),
+    ("watchdog", Action::Value(|o, v| { o.watchdog = matches!(v, "" | "force") || boolean(v)?; Some(()) }, "yes, no or force")),
+    ("watchdog_timeout", Action::Value(|o, v| { o.watchdog_timeout = number(v).and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=3600).contains(n))?; Some(()) }, "seconds from 1 to 3600")),
+    ("noirqbalance", Action::Nothing("interrupts stay on the CPU of the vCPU that they are for")),
+    ("badpage", Action::Value(|o, v| { o.bad_pages = v.split(',').map(|page| number(page.trim())).collect::<Option<_>>()?; Some(()) }, "a list of page numbers")),
     ("com1", Action::Value(|o, v| { o.com1 = o.com1.parse(v)?; Some(()) }, serial::EXPECTED)),
     ("com2", Action::Value(|o, v| { o.com2 = o.com2.parse(v)?; Some(()) }, serial::EXPECTED)),
     ("console", Action::Value(|o, v| { o.console = Sinks::parse(v)?; Some(()) }, SINKS_EXPECTED)),
-    ("vga", Action::Value(|o, v| { o.vga_keep = vga_mode(v)?; Some(()) }, "ask, current, text-80x<25, 28, 30, 34, 43, 50 or 60>, gfx-<width>x<height>x<depth> or mode-0x<number>, and optionally ,keep")),
+    ("vga", Action::Noted(|o, v, notes| { o.vga_keep = vga_mode(v, notes)?; Some(()) }, "ask, current, text-80x<25, 28, 30, 34, 43, 50 or 60>, gfx-<width>x<height>x<depth> or mode-0x<number>, and optionally ,keep")),
     ("no-real-mode", Action::Nothing(NO_REAL_MODE)),
-    ("edid", Action::Nothing(NO_REAL_MODE)),
-    ("edd", Action::Nothing(NO_REAL_MODE)),
+    ("edid", Action::Checked(|v| matches!(v, "no" | "force"), "no or force", NO_REAL_MODE)),
+    ("edd", Action::Checked(|v| matches!(v, "off" | "on" | "skipmbr"), "off, on or skipmbr", NO_REAL_MODE)),
     ("console_to_ring", Action::Flag(|o, on| o.console_to_ring = on)),
-    ("sync_console", Action::Nothing("console output is always synchronous")),
+    ("sync_console", Action::Flag(|o, on| o.sync_console = on)),
     ("conswitch", Action::Value(|o, v| { o.switch = Switch::parse(v)?; Some(()) }, SWITCH_EXPECTED)),
     ("loglvl", Action::Value(|o, v| { o.log = Levels::parse(v)?; Some(()) }, level::EXPECTED)),
     ("guest_loglvl", Action::Value(|o, v| { o.guest_log = Levels::parse(v)?; Some(()) }, level::EXPECTED)),
@@ -60,15 +64,15 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("mem", Action::Value(|o, v| { o.mem = Some(size(v).filter(|m| *m > 0)?); Some(()) }, "<number>[B|K|M|G]")),
     ("dom0_mem", Action::Value(|o, v| { o.dom0_mem = Dom0Mem::parse(v)?; Some(()) }, MEM_EXPECTED)),
     ("dom0_vcpus_pin", Action::Flag(|o, on| o.dom0_vcpus_pin = on)),
-    ("tbuf_size", Action::Nothing(NOT_YET)),
+    ("tbuf_size", Action::Checked(|v| number(v).is_some(), "a number of pages", "there are no trace buffers yet")),
     ("sched", Action::Value(|_, v| (v == "credit").then_some(()), "credit")),
-    ("apic_verbosity", Action::Nothing(NOT_YET)),
+    ("apic_verbosity", Action::Checked(|v| matches!(v, "debug" | "verbose"), "debug or verbose", "the APICs are described with the other devices")),
     ("lapic", Action::Nothing(AUTOMATIC)),
     ("nolapic", Action::Nothing("a local APIC is needed")),
-    ("apic", Action::Nothing(GONE)),
-    ("dma_bits", Action::Nothing(NOT_YET)),
-    ("dma_emergency_pool", Action::Nothing(NOT_YET)),
-    ("hap", Action::Nothing(NOT_YET)),
+    ("apic", Action::Checked(|v| matches!(v, "bigsmp" | "default" | "es7000" | "summit"), "bigsmp, default, es7000 or summit", GONE)),
+    ("dma_bits", Action::Checked(|v| number(v).is_some_and(|bits| (12..=64).contains(&bits)), "a number of bits from 12 to 64", LOW_LAST)),
+    ("dma_emergency_pool", Action::Checked(|v| size(v).is_some(), "<number>[B|K|M|G]", LOW_LAST)),
+    ("hap", Action::Nothing("there are no HVM guests yet")),
     ("acpi", Action::PassOn),
     ("acpi_skip_timer_override", Action::PassOn),
     ("noapic", Action::PassOn),
@@ -100,30 +104,34 @@ pub(super) const TABLE: &[(&str, Action)] = &[
 ];
 
 /// Whether the screen is kept after dom0 has started; `None` for a wrong mode.
-fn vga_mode(value: &str) -> Option<bool> {
+fn vga_mode(value: &str, notes: &mut Notes) -> Option<bool> {
     let (mode, keep) = match value.split_once(',') {
-        Some((mode, "keep")) => (mode, true),
+        Some((mode, keep)) if keep.trim() == "keep" => (mode, true),
         Some(_) => return None,
         None => (value, value == "keep"),
     };
-    let known = match mode {
-        "ask" | "current" | "keep" => true,
-        _ => {
-            if let Some(text) = mode.strip_prefix("text-") {
-                matches!(
-                    text,
-                    "80x25" | "80x28" | "80x30" | "80x34" | "80x43" | "80x50" | "80x60"
-                )
-            } else if let Some(graphics) = mode.strip_prefix("gfx-") {
-                let mut numbers = graphics.split('x').map(number);
-                numbers.clone().count() == 3 && numbers.all(|n| n.is_some())
-            } else if let Some(hex) = mode.strip_prefix("mode-0x") {
-                u16::from_str_radix(hex, 16).is_ok()
-            } else {
-                false
-            }
-        }
+    if matches!(mode, "current" | "keep") {
+        return Some(keep);
+    }
+    let known = if let Some(text) = mode.strip_prefix("text-") {
+        matches!(
+            text,
+            "80x25" | "80x28" | "80x30" | "80x34" | "80x43" | "80x50" | "80x60"
+        )
+    } else if let Some(graphics) = mode.strip_prefix("gfx-") {
+        let mut numbers = graphics.split('x').map(number);
+        numbers.clone().count() == 3 && numbers.all(|n| n.is_some())
+    } else if let Some(hex) = mode.strip_prefix("mode-0x") {
+        u16::from_str_radix(hex, 16).is_ok()
+    } else {
+        mode == "ask"
     };
+    if known {
+        notes.push((
+            "vga=<mode>",
+            "the screen stays in the mode in which the boot loader leaves it",
+        ));
+    }
     known.then_some(keep)
 }
 

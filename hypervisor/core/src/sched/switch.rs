@@ -47,6 +47,9 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
         if pending.contains(Pending::STOP) {
             cpu.hv.machine.halt();
         }
+        if pending.contains(Pending::REGISTERS) {
+            crate::console::keys::running_registers(cpu, regs);
+        }
         if pending.contains(Pending::NEWS) {
             crate::console::announce(cpu.hv);
         }

@@ -142,6 +142,15 @@ pub(crate) fn route(
     true
 }
 
+/// Makes a GSI, edge-triggered and active high, a non-maskable interrupt of one LAPIC. Returns whether there is such a
+/// GSI.
+pub(crate) fn route_nmi(gsi: u32, apic_id: u32) -> bool {
+    const DELIVER_NMI: u32 = 4 << 8;
+    find(gsi)
+        .map(|(apic, pin)| apic.write(pin, DELIVER_NMI, apic_id << 24))
+        .is_some()
+}
+
 /// Masks or unmasks a GSI.
 pub(crate) fn mask(gsi: u32, masked: bool) {
     if let Some((apic, pin)) = find(gsi) {

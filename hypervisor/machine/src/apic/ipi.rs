@@ -62,6 +62,8 @@ pub(crate) fn flush_others(cpus: &CpuMask) {
             }
         }
         serve_flush(here);
+        // If this lasts, the other one is to blame.
+        crate::watchdog::alive();
         core::hint::spin_loop();
     }
 }

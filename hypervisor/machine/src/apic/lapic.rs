@@ -168,6 +168,12 @@ pub(crate) fn send_nmi_to_others() {
     send(0, ALL_BUT_SELF | ASSERT | DELIVER_NMI);
 }
 
+/// Sends an NMI to a CPU. Called in an NMI handler, which may have interrupted another command's two writes: that one is
+/// lost, and so is the machine in a moment.
+pub(crate) fn send_nmi(apic_id: u32) {
+    send(apic_id, ASSERT | DELIVER_NMI);
+}
+
 /// Sends INIT to a CPU.
 pub(crate) fn send_init(apic_id: u32) {
     send(apic_id, ASSERT | (5 << 8));

@@ -11,17 +11,25 @@ pub(crate) mod vectors;
 
 pub(crate) use lapic::eoi;
 
+use oxen_core::CpuId;
 use oxen_core::entry;
 use oxen_core::machine::Interrupt;
 
+use crate::console;
 use crate::trap::vectors as v;
 use crate::x86::X86;
 
 /// An interrupt on this CPU. Its own kinds are acknowledged here, a device's by `core`.
 pub(crate) fn interrupt(cpu: &oxen_core::PerCpu<X86>, vector: u8) {
+    crate::watchdog::alive();
     match vector {
         v::TIMER => {
             eoi();
+            crate::machine_check::poll(cpu.hv);
+            if console::is_polled() && cpu.id == CpuId(0) {
+                console::pump();
+                entry::interrupt(cpu, Interrupt::Serial);
+            }
             entry::interrupt(cpu, Interrupt::Timer);
         }
         v::KICK => {
@@ -37,6 +45,7 @@ pub(crate) fn interrupt(cpu: &oxen_core::PerCpu<X86>, vector: u8) {
         }
         v::SERIAL => {
             eoi();
+            console::pump();
             entry::interrupt(cpu, Interrupt::Serial);
         }
         v::LAPIC_ERROR => {

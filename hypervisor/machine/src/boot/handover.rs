@@ -57,7 +57,8 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     let cpu = oxen_core::start::cpu(hv, CpuId(0));
     trap::set_core_cpu(cpu);
     smp::release();
-    listen(hv.options.com1.irq);
+    listen(0, hv.options.com1.irq);
+    listen(1, hv.options.com2.irq);
 
     let files: Vec<_> = boot.modules.iter().filter_map(file).collect();
     let given = Boot {
@@ -68,6 +69,9 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
     match dom0::build(cpu, &given) {
         Ok(()) => {}
         Err(error) => super::start::stop("dom0", &error),
+    }
+    if !hv.options.vga_keep {
+        console::release_screen();
     }
     drop(files);
     memory::set_guest_ram(modules);
@@ -167,7 +171,13 @@ fn vga() -> Option<Dom0VgaConsoleInfo> {
         return None;
     }
     // Font height and cursor column, cursor row and rows, columns: 16 bits each.
-    let (font, column, row, rows, columns) = (16, 0, 24, 25, 80);
+    let (row, rows) = console::screen_rows().map_or((24, 25), |(row, rows)| {
+        (
+            u32::try_from(row).unwrap_or(0),
+            u32::try_from(rows).unwrap_or(25),
+        )
+    });
+    let (font, column, columns) = (16, 0, 80);
     let mut u = [0; 9];
     u[..3].copy_from_slice(&[font | column << 16, row | rows << 16, columns]);
     Some(Dom0VgaConsoleInfo {
@@ -185,13 +195,14 @@ fn pm_timer() -> Option<u16> {
     u16::try_from(low32(timer.address)).ok()
 }
 
-/// Lets the serial line interrupt the boot CPU; `irq` 0 leaves it polled.
-fn listen(irq: u8) {
-    if irq == 0 || !console::present() {
+/// Lets a serial line (0 for com1, 1 for com2) interrupt the boot CPU; one without an interrupt is polled.
+fn listen(line: usize, irq: u8) {
+    if !console::is_open(line) {
         return;
     }
     let (gsi, mode) = route::isa(irq);
-    if route::claim(gsi)
+    let interrupts = irq != 0
+        && route::claim(gsi)
         && ioapic::route(
             gsi,
             mode.level,
@@ -199,8 +210,6 @@ fn listen(irq: u8) {
             this_cpu().apic_id,
             vectors::SERIAL,
             false,
-        )
-    {
-        console::enable_receive_interrupt();
-    }
+        );
+    console::listen(line, interrupts);
 }

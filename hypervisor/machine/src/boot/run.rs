@@ -29,6 +29,7 @@ unsafe extern "C" {
 
 /// Runs guests on this CPU for ever, or waits for some. `core`'s data of the CPU is set.
 pub(super) fn run_guests() -> ! {
+    crate::watchdog::set_waiting(false);
     let frame = trap::guest_frame();
     // SAFETY: the frame is at the top of this CPU's main stack, above everything that is on it, and holds plain integers.
     // The code goes on below the frame; nothing of this function is used again.

@@ -3,7 +3,7 @@
 use core::fmt::Display;
 
 use ::alloc::boxed::Box;
-use oxen_core::options::Options;
+use oxen_core::options::{EarlyConsole, Options};
 use spin::Mutex;
 
 use super::e820::{self, Ranges, ram_pages, remove};
@@ -13,7 +13,7 @@ use super::phys::LowMemory;
 use super::{alloc, devices};
 use crate::console::println;
 use crate::layout::PAGE_SIZE;
-use crate::{acpi, console, cpu, heap, image, memory, paging, percpu, reboot, smp, trap};
+use crate::{acpi, console, cpu, heap, image, memory, paging, percpu, reboot, smp, trap, watchdog};
 
 /// What the loader said.
 static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
@@ -23,14 +23,16 @@ static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
 /// `magic` and `info` are what the loader left in EAX and EBX.
 pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
     trap::init_early();
-    console::init();
-    println!("Oxen {}", env!("CARGO_PKG_VERSION"));
     {
         let mut boot = BOOT_INFO.lock();
-        or_stop(
-            "the boot loader's information",
-            boot.read(&LowMemory, magic, info),
-        );
+        let read = boot.read(&LowMemory, magic, info);
+        if read.is_ok() {
+            console::init(&EarlyConsole::parse(&boot.command_line));
+        } else {
+            console::init_usual();
+        }
+        println!("Oxen {}", env!("CARGO_PKG_VERSION"));
+        or_stop("the boot loader's information", read);
         reboot::set_debug_exit(debug_exit(&boot.command_line));
         println!(
             "loader: {}; command line: {}",
@@ -121,9 +123,13 @@ extern "C" fn with_heap() -> ! {
     let boot = BOOT_INFO.lock();
     let (options, _) = Options::parse(&boot.command_line);
     reboot::set_debug_exit(options.debug_exit);
-    console::configure(&options.com1);
+    console::attach_screen();
     devices::init();
+    if options.watchdog {
+        watchdog::start(options.watchdog_timeout);
+    }
     crate::speculation::init(&options.spec_ctrl);
+    crate::machine_check::init();
     or_stop("the other CPUs' stacks", devices::make_cpus(&options));
     let started = smp::start_all();
     println!("CPUs: {} of {}", started + 1, percpu::cpu_count());

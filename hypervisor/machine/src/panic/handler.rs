@@ -47,6 +47,25 @@ pub(crate) fn fatal_trap(name: &str, address: u64, frame: &HostFrame) -> ! {
     })
 }
 
+/// The watchdog has found that this CPU goes no further than where `frame` interrupts it.
+pub(crate) fn stuck(frame: &HostFrame) -> ! {
+    die(|out| {
+        let _ = writeln!(out, "Watchdog: this CPU is stuck");
+        let _ = crate::trap::dump_host_frame(frame, out);
+        backtrace::print_address(out, frame.rip);
+        backtrace::print(out, frame.rbp);
+    })
+}
+
+/// A machine check that cannot be survived; `banks` prints what the processor says of it.
+pub(crate) fn machine_check(banks: impl FnOnce(&mut dyn Write), frame: &HostFrame) -> ! {
+    die(|out| {
+        let _ = writeln!(out, "Machine check: the hardware has lost data or control");
+        banks(out);
+        let _ = crate::trap::dump_host_frame(frame, out);
+    })
+}
+
 /// Stops the other CPUs, prints, and reboots. A panic while printing ends at once.
 fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
     let cpu = percpu::try_this_cpu().map_or(0, |cpu| cpu.cpu);
@@ -58,6 +77,7 @@ fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
             reboot::after_panic()
         }
     }
+    crate::watchdog::stop();
     // On the boot stack there are no other CPUs and no LAPIC yet.
     if percpu::try_this_cpu().is_some() {
         nmi::stop_others();

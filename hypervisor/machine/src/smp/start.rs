@@ -8,7 +8,7 @@ use crate::acpi::Cpu;
 use crate::apic::{lapic, timer};
 use crate::paging::{self, MapError};
 use crate::percpu::{self, PerCpu, RSP0_OFFSET, this_cpu};
-use crate::{clock, control, cpu, memory, speculation, stacks, trap};
+use crate::{clock, control, cpu, machine_check, memory, speculation, stacks, trap};
 
 /// Between INIT and the first start-up interrupt.
 const AFTER_INIT_NS: u64 = 10_000_000;
@@ -75,6 +75,7 @@ pub(super) extern "C" fn oxen_start_cpu() -> ! {
     cpu::set_pat();
     trap::init_cpu(data);
     speculation::init_cpu();
+    machine_check::init();
     lapic::init();
     data.tsc_offset.store(clock::measure(), Ordering::Release);
     timer::init();

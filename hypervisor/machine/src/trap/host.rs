@@ -68,6 +68,7 @@ fn return_fault(frame: &HostFrame) -> *mut CpuUserRegs {
 pub(super) extern "C" fn on_paranoid(frame: &mut HostFrame) {
     match frame.entry_vector {
         vectors::NMI => crate::nmi::handle(frame),
+        vectors::MACHINE_CHECK => crate::machine_check::handle(frame),
         _ => dump::die(frame),
     }
 }
