@@ -13,7 +13,7 @@ use spin::Once;
 use super::e820::{Kind, Ranges, Region, sanitise};
 use super::info::{BootInfo, Module};
 use crate::acpi::{self, Space};
-use crate::apic::{ioapic, route};
+use crate::apic::{ioapic, ipi, route};
 use crate::layout::{PAGE_SHIFT, PAGE_SIZE};
 use crate::num::{low32, to_usize};
 use crate::percpu::{self, PerCpu, this_cpu};
@@ -86,7 +86,10 @@ pub(crate) fn run_cpu(data: &'static PerCpu) -> ! {
     let id = u16::try_from(data.cpu).map(CpuId);
     match (HYPERVISOR.get(), id) {
         (Some(hv), Ok(id)) => {
-            trap::set_core_cpu(oxen_core::start::cpu(hv, id));
+            let cpu = oxen_core::start::cpu(hv, id);
+            trap::set_core_cpu(cpu);
+            // The boot CPU may have asked for a flush already, which could not be answered until now.
+            ipi::serve_flush(cpu);
             super::run::run_guests()
         }
         _ => reboot::halt(),
