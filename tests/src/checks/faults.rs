@@ -30,7 +30,7 @@ pub fn config_error(dom0: &mut Dom0) -> Result<()> {
     refused(
         dom0,
         "name = \"faulty\"\\nmemory = = 64\\n",
-        &["/tmp/faulty", "2"],
+        &["/tmp/faulty:2:"],
     )
 }
 
