@@ -427,3 +427,19 @@ pub trait Machine: Sized + Send + Sync + 'static {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::CpuMask;
+    use crate::types::CpuId;
+
+    #[test]
+    fn a_set_is_walked_in_order_from_word_to_word() {
+        let mut mask = CpuMask::EMPTY;
+        assert_eq!(mask.iter().count(), 0);
+        for cpu in [255, 64, 0, 63] {
+            mask.insert(CpuId(cpu));
+        }
+        assert!(mask.iter().eq([0, 63, 64, 255].map(CpuId)));
+    }
+}
