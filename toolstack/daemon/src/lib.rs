@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod log;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// The console daemon.
 #[derive(Debug, Parser)]
@@ -66,17 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<()> {
-    let filter =
-        EnvFilter::try_from_env("XENCONSOLED_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false);
-    if arguments.foreground {
-        builder.with_writer(std::io::stderr).init();
-    } else {
-        let file = daemon::append_to(&arguments.log_file)?;
-        builder.with_ansi(false).with_writer(file).init();
-    }
+    let log = (!arguments.foreground).then_some(arguments.log_file.as_path());
+    daemon::log::start("XENCONSOLED_LOG", log)?;
     // Held until the end.
     let _pid_file = daemon::lock_pid_file(&arguments.pid_file)?;
     daemon::avoid_out_of_memory_killer();

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::logic::quota::Limits;
 use server::Server;
@@ -59,7 +58,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    start_log(arguments)?;
+    let log = (!arguments.foreground).then_some(arguments.log_file.as_path());
+    daemon::log::start("XENSTORED_LOG", log)?;
     // Held until the end.
     let _pid_file = daemon::lock_pid_file(&arguments.pid_file)?;
     daemon::avoid_out_of_memory_killer();
@@ -93,19 +93,4 @@ fn run(arguments: &Arguments) -> Result<()> {
     result.unwrap_or_else(|_| {
         bail!("a bug in xenstored; it ends, and the next one goes on from its state")
     })
-}
-
-fn start_log(arguments: &Arguments) -> Result<()> {
-    let filter =
-        EnvFilter::try_from_env("XENSTORED_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false);
-    if arguments.foreground {
-        builder.with_writer(std::io::stderr).init();
-    } else {
-        let file = daemon::append_to(&arguments.log_file)?;
-        builder.with_ansi(false).with_writer(file).init();
-    }
-    Ok(())
 }

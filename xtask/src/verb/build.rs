@@ -32,7 +32,7 @@ pub(crate) fn run(parts: &[Part]) -> Result<ExitCode> {
     let wanted = |part| parts.is_empty() || parts.contains(&part);
     let images = wanted(Part::Dom0) || wanted(Part::Iso);
     packages::ensure(if images { Need::Image } else { Need::Compile })?;
-    // Linking the bare-metal programs keeps one processor busy for long; dom0's programs are built meanwhile.
+    // Linking a bare-metal program keeps one processor busy for long; the others are built meanwhile.
     let (bare, dom0) = thread::scope(|scope| {
         let dom0 = scope.spawn(|| wanted(Part::Dom0).then(dom0::build).transpose());
         let bare = bare_parts(wanted(Part::TestGuest), wanted(Part::Hypervisor));
@@ -54,12 +54,19 @@ pub(crate) fn run(parts: &[Part]) -> Result<ExitCode> {
 
 /// The test guest and the hypervisor: the files that come out.
 fn bare_parts(guest: bool, hypervisor: bool) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    if guest {
-        files.push(bare::test_guest(&Bare::find()?)?);
+    if !guest && !hypervisor {
+        return Ok(Vec::new());
     }
-    if hypervisor {
-        files.push(hypervisor::get(Which::Oxen)?.gz);
+    let bare = Bare::find()?;
+    let (guest, hypervisor) = thread::scope(|scope| {
+        let guest = scope.spawn(|| guest.then(|| bare::test_guest(&bare)).transpose());
+        let hypervisor = hypervisor.then(|| hypervisor::get(Which::Oxen)).transpose();
+        (guest.join(), hypervisor)
+    });
+    let guest = guest.map_err(|_| anyhow!("building the test guest panicked"))?;
+    let mut files = Vec::from_iter(guest?);
+    if let Some(hypervisor) = hypervisor? {
+        files.push(hypervisor.gz);
         files.push(paths::dist().join("oxen-syms"));
     }
     Ok(files)
