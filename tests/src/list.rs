@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::boots::Step::{Monitor, Shows, Types};
 use crate::boots::{BootRun, Kernel};
-use crate::checks::{faults, hardware, leaks, lifecycle, registers, stress, vcpus};
+use crate::checks::{faults, hardware, leaks, lifecycle, registers, stress, vcpus, xl};
 use crate::guest::GuestRun;
 use crate::qemu::{Clock, Port};
 use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
-use crate::session::{Check, End, Session};
+use crate::session::{Check, End, Linux, Session, Tools};
 
 const HARDWARE: &[Check] = &[
     Check {
@@ -126,6 +126,70 @@ const TOOLSTACK: &[Check] = &[
         name: "dmesg is clean",
         run: hardware::clean_dmesg,
     },
+];
+
+/// Debian's own tools of Xen 4.17.
+const XL: &[Check] = &[
+    Check {
+        name: "xenstored and xenconsoled",
+        run: xl::daemons,
+    },
+    Check {
+        name: "xl info",
+        run: xl::info,
+    },
+    Check {
+        name: "xl list and vcpu-list",
+        run: xl::lists,
+    },
+    Check {
+        name: "xl dmesg and debug-keys",
+        run: xl::dmesg,
+    },
+    Check {
+        name: "xl create and console",
+        run: xl::create,
+    },
+    Check {
+        name: "xl pause and unpause",
+        run: xl::pause_and_unpause,
+    },
+    Check {
+        name: "xl destroy",
+        run: xl::destroy,
+    },
+    CLEAN,
+];
+
+/// A newer kernel, in dom0 and as a guest.
+const NEWER: &[Check] = &[
+    INTERRUPTS,
+    HOTPLUG,
+    Check {
+        name: "AHCI disk",
+        run: hardware::disk,
+    },
+    Check {
+        name: "e1000e network",
+        run: hardware::network,
+    },
+    Check {
+        name: "xend starts",
+        run: lifecycle::xend,
+    },
+    Check {
+        name: "create and list",
+        run: lifecycle::create_and_list,
+    },
+    Check {
+        name: "console",
+        run: lifecycle::console,
+    },
+    Check {
+        name: "shutdown",
+        run: lifecycle::shutdown,
+    },
+    CLEAN,
 ];
 
 /// A boot of the test guest without anything special.
@@ -419,6 +483,8 @@ const SESSION: Session = Session {
     on: &[],
     cpus: 2,
     memory: "4096M",
+    linux: Linux::Stock,
+    tools: Tools::Ours,
     hypervisor_args: "",
     grub: false,
     disk: false,
@@ -483,6 +549,22 @@ pub const SESSIONS: &[Session] = &[
         disk: true,
         checks: BUSY,
         end: End::Crash,
+        ..SESSION
+    },
+    Session {
+        name: "Linux 6.12",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 2,
+        linux: Linux::V6_12,
+        disk: true,
+        checks: NEWER,
+        ..SESSION
+    },
+    Session {
+        name: "Debian's tools",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        tools: Tools::Debian,
+        checks: XL,
         ..SESSION
     },
     Session {

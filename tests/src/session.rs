@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::console::{Console, Lines};
 use crate::dom0::Dom0;
@@ -26,6 +27,27 @@ impl Hypervisor {
             Self::DebianXen => "xen",
         }
     }
+}
+
+/// The kernel of dom0 and of its guests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Linux {
+    /// The one that the machine's Debian has: 6.1 on Debian 12.
+    #[default]
+    Stock,
+    /// 6.12: Debian 12's newer one, Debian 13's own.
+    #[value(name = "6.12")]
+    V6_12,
+}
+
+/// The toolstack that dom0's image holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tools {
+    /// Ours alone.
+    #[default]
+    Ours,
+    /// Those of Debian's Xen 4.17 as well.
+    Debian,
 }
 
 /// When a session runs.
@@ -55,6 +77,10 @@ pub struct Session {
     pub cpus: u32,
     /// Memory, as QEMU takes it.
     pub memory: &'static str,
+    /// The kernel.
+    pub linux: Linux,
+    /// What is in dom0's image.
+    pub tools: Tools,
     /// Further options of the hypervisor.
     pub hypervisor_args: &'static str,
     /// Through GRUB; QEMU's own loader otherwise.

@@ -28,7 +28,7 @@ pub(crate) fn initrd(kernel: &Kernel, busybox: &Deb, fpucheck: &Path) -> Result<
         &halt,
         &fpucheck,
     ]);
-    let out = paths::target().join("image/demo-initrd.img");
+    let out = paths::target().join(format!("image/demo-initrd-{}.img", kernel.release));
     cache::keep(&out, &key, |out| {
         let mut cpio = Cpio::default();
         busybox::add(&mut cpio, busybox, &["poweroff", "reboot", "halt"])?;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use oxen_tests::session::Linux;
 
 use crate::cpio::{self, Cpio};
 use crate::debs::Deb;
@@ -54,15 +55,18 @@ pub(crate) struct Dom0 {
     pub(crate) initrd: PathBuf,
 }
 
-/// Builds dom0 into `dist`.
-pub(crate) fn build() -> Result<Dom0> {
-    let kernel = Kernel::fetch()?;
+/// Builds dom0: with the stock kernel into `dist`, which users take it from.
+pub(crate) fn build(linux: Linux) -> Result<Dom0> {
+    let kernel = Kernel::fetch(linux)?;
     let busybox = busybox::fetch()?;
     let packages: Vec<&str> = userland::PROGRAMS.iter().map(|(name, _)| *name).collect();
     let programs = userland::build(&packages)?;
     let demo_initrd = demo::initrd(&kernel, &busybox, &programs.join("fpucheck"))?;
 
-    let boot = paths::dist().join("boot");
+    let boot = match linux {
+        Linux::Stock => paths::dist().join("boot"),
+        Linux::V6_12 => paths::target().join("image/6.12"),
+    };
     fs::create_dir_all(&boot)?;
     let out = Dom0 {
         kernel: boot.join("vmlinuz"),
@@ -85,7 +89,7 @@ fn debian_layer(kernel: &Kernel, busybox: &Deb) -> Result<PathBuf> {
         include_bytes!("kernel.rs"),
         include_bytes!("busybox.rs"),
     ]);
-    let out = paths::target().join("image/dom0-debian.img");
+    let out = paths::target().join(format!("image/dom0-debian-{}.img", kernel.release));
     cache::keep(&out, &key, |out| {
         let mut cpio = Cpio::default();
         busybox::add(&mut cpio, busybox, &[])?;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use oxen_tests::session::Linux;
 
 use crate::cpio::Cpio;
 use crate::debs::{self, Deb};
 use crate::sh;
 
-/// The kernel package that the machine's Debian has.
+/// A kernel package of the machine's Debian, unpacked.
 pub(crate) struct Kernel {
     /// The unpacked package.
     pub(crate) deb: Deb,
@@ -20,9 +21,15 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Fetches the kernel behind `linux-image-amd64`.
-    pub(crate) fn fetch() -> Result<Self> {
-        let package = debs::dependency("linux-image-amd64", "linux-image-")?;
+    /// Fetches it.
+    pub(crate) fn fetch(linux: Linux) -> Result<Self> {
+        let stock = debs::dependency("linux-image-amd64", "linux-image-")?;
+        let package = match linux {
+            Linux::V6_12 if !stock.starts_with("linux-image-6.12") => {
+                debs::dependency("linux-image-6.12-amd64", "linux-image-")?
+            }
+            _ => stock,
+        };
         let release = package.trim_start_matches("linux-image-").to_owned();
         Ok(Self {
             deb: debs::unpacked(&package)?,

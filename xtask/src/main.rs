@@ -7,6 +7,7 @@ mod bare;
 mod busybox;
 mod cache;
 mod cpio;
+mod debian_tools;
 mod debs;
 mod demo;
 mod dom0;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use oxen_tests::boots::{BootRun, Kernel};
 use oxen_tests::qemu::{Boot, Machine};
+use oxen_tests::session::{Linux, Tools};
 use tempfile::TempDir;
 
 use crate::dom0::{self, Start};
 use crate::hypervisor::{self, Hypervisor, Which};
 use crate::toolchain::Bare;
-use crate::{bare, cpio, iso, paths};
+use crate::{bare, cpio, debian_tools, iso, paths};
 
 /// dom0's console is the hypervisor's, from the first line on.
 const DOM0_ARGS: &str = "console=hvc0 earlyprintk=xen";
@@ -23,11 +24,31 @@ const MEMORY: &str = "2048M";
 pub(crate) struct Setup<'a> {
     pub(crate) hypervisor: Which,
     pub(crate) hypervisor_args: &'a str,
+    /// dom0's kernel, unless a file is named.
+    pub(crate) linux: Linux,
+    pub(crate) tools: Tools,
     pub(crate) dom0_kernel: Option<&'a Path>,
     pub(crate) dom0_initrd: Option<&'a Path>,
     pub(crate) dom0_args: &'a str,
     pub(crate) start: Start<'a>,
     pub(crate) direct: bool,
+}
+
+impl Setup<'_> {
+    /// Through GRUB, with the stock kernel and our tools, without further options.
+    pub(crate) fn new(hypervisor: Which) -> Self {
+        Self {
+            hypervisor,
+            hypervisor_args: "",
+            linux: Linux::Stock,
+            tools: Tools::Ours,
+            dom0_kernel: None,
+            dom0_initrd: None,
+            dom0_args: "",
+            start: Start::Demo,
+            direct: false,
+        }
+    }
 }
 
 /// Everything built, as files and command lines.
@@ -80,7 +101,7 @@ fn parts(setup: &Setup<'_>, dir: &Path) -> Result<Parts> {
             setup.dom0_initrd.map(absolute).transpose()?,
         ),
         None => {
-            let dom0 = dom0::build()?;
+            let dom0 = dom0::build(setup.linux)?;
             let initrd = setup.dom0_initrd.map(absolute).transpose()?;
             (dom0.kernel, Some(initrd.unwrap_or(dom0.initrd)))
         }
@@ -91,16 +112,20 @@ fn parts(setup: &Setup<'_>, dir: &Path) -> Result<Parts> {
         kernel,
         kernel_args: format!("{DOM0_ARGS} {}", setup.dom0_args),
         initrd: initrd
-            .map(|initrd| with_overlay(&initrd, &setup.start, dir))
+            .map(|initrd| with_overlay(&initrd, setup, dir))
             .transpose()?,
     })
 }
 
-/// A copy of the initramfs, followed by the archive that says what this boot is for.
-fn with_overlay(initrd: &Path, start: &Start<'_>, dir: &Path) -> Result<PathBuf> {
+/// A copy of the initramfs, followed by Debian's tools where they are wanted and by the archive that says what this
+/// boot is for.
+fn with_overlay(initrd: &Path, setup: &Setup<'_>, dir: &Path) -> Result<PathBuf> {
     let mut image =
         fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
-    cpio::join(&mut image, &dom0::overlay(start)?);
+    if setup.tools == Tools::Debian {
+        cpio::join(&mut image, &fs::read(debian_tools::layer()?)?);
+    }
+    cpio::join(&mut image, &dom0::overlay(&setup.start)?);
     let whole = dir.join("initrd.img");
     fs::write(&whole, image)?;
     Ok(whole)
@@ -109,15 +134,7 @@ fn with_overlay(initrd: &Path, start: &Start<'_>, dir: &Path) -> Result<PathBuf>
 /// Leaves the CD image that starts the demo in `dist`.
 pub(crate) fn demo_iso() -> Result<PathBuf> {
     let dir = run_dir()?;
-    let setup = Setup {
-        hypervisor: Which::Oxen,
-        hypervisor_args: "",
-        dom0_kernel: None,
-        dom0_initrd: None,
-        dom0_args: "",
-        start: Start::Demo,
-        direct: false,
-    };
+    let setup = Setup::new(Which::Oxen);
     let out = paths::dist().join("oxen.iso");
     fs::rename(iso(&setup, dir.path())?, &out).context("cannot move the CD image")?;
     Ok(out)
@@ -134,13 +151,12 @@ pub(crate) fn test_guest(
     let kernel = bare::test_guest(&Bare::find()?)?;
     let boot = prepare(
         &Setup {
-            hypervisor,
             hypervisor_args,
             dom0_kernel: Some(&kernel),
-            dom0_initrd: None,
             dom0_args: args,
             start: Start::Test,
             direct: true,
+            ..Setup::new(hypervisor)
         },
         dir,
     )?;
@@ -160,7 +176,7 @@ pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
     let (kernel, kernel_args) = match run.kernel {
         Kernel::TestGuest(args) => (Some(bare::test_guest(&Bare::find()?)?), args),
         Kernel::HalfElf => (Some(half(&bare::test_guest(&Bare::find()?)?)?), ""),
-        Kernel::HalfBzImage => (Some(half(&dom0::build()?.kernel)?), ""),
+        Kernel::HalfBzImage => (Some(half(&dom0::build(Linux::Stock)?.kernel)?), ""),
         Kernel::Missing => (None, ""),
     };
     let boot = match kernel {

@@ -8,3 +8,4 @@ pub mod lifecycle;
 pub mod registers;
 pub mod stress;
 pub mod vcpus;
+pub mod xl;

@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
+use oxen_tests::session::Linux;
 
 use crate::dom0;
 use crate::hypervisor::{self, Which};
@@ -34,7 +35,11 @@ pub(crate) fn run(parts: &[Part]) -> Result<ExitCode> {
     packages::ensure(if images { Need::Image } else { Need::Compile })?;
     // Linking a bare-metal program keeps one processor busy for long; the others are built meanwhile.
     let (bare, dom0) = thread::scope(|scope| {
-        let dom0 = scope.spawn(|| wanted(Part::Dom0).then(dom0::build).transpose());
+        let dom0 = scope.spawn(|| {
+            wanted(Part::Dom0)
+                .then(|| dom0::build(Linux::Stock))
+                .transpose()
+        });
         let bare = bare_parts(wanted(Part::TestGuest), wanted(Part::Hypervisor));
         (bare, dom0.join())
     });

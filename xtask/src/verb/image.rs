@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::dom0::Start;
 use crate::hypervisor::Which;
 use crate::packages::{self, Need};
 use crate::setup::{self, Setup};
@@ -45,13 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let dir = setup::run_dir()?;
     let image = setup::iso(
         &Setup {
-            hypervisor: options.hypervisor,
             hypervisor_args: &options.hypervisor_args,
-            dom0_kernel: None,
-            dom0_initrd: None,
             dom0_args: &options.dom0_args,
-            start: Start::Demo,
-            direct: false,
+            ..Setup::new(options.hypervisor)
         },
         dir.path(),
     )?;

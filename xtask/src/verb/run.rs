@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use oxen_tests::console::{Console, Lines};
 use oxen_tests::qemu::Machine;
+use oxen_tests::session::{Linux, Tools};
 
 use crate::dom0::Start;
 use crate::hypervisor::Which;
@@ -52,6 +53,12 @@ pub(crate) struct Options {
         allow_hyphen_values = true
     )]
     dom0_args: String,
+    /// Debian's kernel to boot, in dom0 and in guests.
+    #[arg(long, value_enum, default_value_t)]
+    linux: Linux,
+    /// The tools in dom0's image.
+    #[arg(long, value_enum, default_value_t)]
+    tools: Tools,
     /// Boot this ELF file or bzImage as dom0 instead of Debian's kernel (then without an initramfs unless one is named).
     #[arg(long, value_name = "FILE")]
     dom0_kernel: Option<PathBuf>,
@@ -86,13 +93,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     let boot = setup::prepare(
         &Setup {
-            hypervisor: options.hypervisor,
+            linux: options.linux,
+            tools: options.tools,
             hypervisor_args: &options.hypervisor_args,
             dom0_kernel: options.dom0_kernel.as_deref(),
             dom0_initrd: options.dom0_initrd.as_deref(),
             dom0_args: &options.dom0_args,
             start,
             direct: options.direct,
+            ..Setup::new(options.hypervisor)
         },
         dir.path(),
     )?;

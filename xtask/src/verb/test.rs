@@ -254,6 +254,8 @@ fn folders(log: &Path) -> Result<TempDir> {
 
 fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Machine> {
     let setup = Setup {
+        linux: session.linux,
+        tools: session.tools,
         hypervisor_args: session.hypervisor_args,
         ..dom0_setup(hypervisor, session.grub)
     };
@@ -269,13 +271,9 @@ fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Mach
 /// Debian's dom0, waiting for the tests' commands.
 fn dom0_setup(hypervisor: Hypervisor, grub: bool) -> Setup<'static> {
     Setup {
-        hypervisor: which(hypervisor),
-        hypervisor_args: "",
-        dom0_kernel: None,
-        dom0_initrd: None,
-        dom0_args: "",
         start: Start::Test,
         direct: !grub,
+        ..Setup::new(which(hypervisor))
     }
 }
 

@@ -1,0 +1,175 @@
+//! Debian's tools of Xen 4.17 in dom0: xenstored, xenconsoled, xl.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::guest::{CREATE, XM};
+use crate::dom0::Dom0;
+
+/// From `xl create` to the guest's shell.
+const BOOT: Duration = Duration::from_secs(180);
+
+/// Where the package has its programs.
+const BIN: &str = "/usr/lib/xen-4.17/bin";
+
+/// The daemons start, and xenstore knows dom0.
+pub fn daemons(dom0: &mut Dom0) -> Result<()> {
+    dom0.ok("mkdir -p /var/lib/xenstored /run/xen", XM)?;
+    dom0.ok(
+        &format!("{BIN}/xenstored --pid-file=/run/xenstored.pid"),
+        XM,
+    )?;
+    dom0.ok("xen-init-dom0", XM)?;
+    dom0.ok(&format!("{BIN}/xenconsoled"), XM)?;
+    let tree = dom0.ok("xenstore-ls /local/domain/0", XM)?;
+    for line in ["name = \"Domain-0\"", "domid = \"0\""] {
+        ensure!(
+            tree.contains(line),
+            "xenstore-ls shows no `{line}`:\n{tree}"
+        );
+    }
+    Ok(())
+}
+
+/// `xl info`: the numbers are those of the machine and of our ABI.
+pub fn info(dom0: &mut Dom0) -> Result<()> {
+    let text = dom0.ok("xl info", XM)?;
+    let value = |key: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.trim() == key)
+            .map(|(_, value)| value.trim().to_owned())
+            .with_context(|| format!("`xl info` has no line {key}:\n{text}"))
+    };
+    let cpus = dom0_cpus(dom0)?;
+    ensure!(value("nr_cpus")? == cpus, "not {cpus} CPUs:\n{text}");
+    for (key, least) in [
+        ("total_memory", 4000),
+        ("free_memory", 1500),
+        ("cpu_mhz", 100),
+    ] {
+        let number: f64 = value(key)?.parse().with_context(|| key.to_owned())?;
+        ensure!(
+            number >= f64::from(least),
+            "{key} is below {least}:\n{text}"
+        );
+    }
+    ensure!(
+        value("xen_major")? == "4" && value("xen_minor")? == "17",
+        "another version of the ABI:\n{text}"
+    );
+    ensure!(
+        value("xen_caps")?.contains("xen-3.0-x86_64"),
+        "no 64-bit PV guests:\n{text}"
+    );
+    ensure!(
+        value("xen_scheduler")? == "credit",
+        "the scheduler:\n{text}"
+    );
+    Ok(())
+}
+
+/// `xl list` and `xl vcpu-list` show dom0 and all its vCPUs.
+pub fn lists(dom0: &mut Dom0) -> Result<()> {
+    let text = dom0.ok("xl list", XM)?;
+    let line = listed(&text, "Domain-0").with_context(|| format!("no Domain-0:\n{text}"))?;
+    ensure!(
+        line.first() == Some(&"0") && line.get(1).is_some_and(|memory| *memory == "1024"),
+        "another line for Domain-0:\n{text}"
+    );
+    let text = dom0.ok("xl vcpu-list Domain-0", XM)?;
+    let shown = text
+        .lines()
+        .filter(|line| line.starts_with("Domain-0"))
+        .count();
+    let cpus = dom0_cpus(dom0)?;
+    ensure!(shown.to_string() == cpus, "not {cpus} vCPUs:\n{text}");
+    Ok(())
+}
+
+/// `xl dmesg` shows the boot; `xl debug-keys h` adds the list of keys to it.
+pub fn dmesg(dom0: &mut Dom0) -> Result<()> {
+    dom0.ok("xl dmesg | grep -q 'Command line:\\|command line:'", XM)?;
+    dom0.ok("xl dmesg > /tmp/before && xl debug-keys h", XM)?;
+    dom0.ok("xl dmesg | grep \"'h'\\|key 'h'\"", XM)?;
+    let (status, _) = dom0.sh("xl dmesg | cmp -s - /tmp/before", XM)?;
+    ensure!(status != 0, "the debug key leaves no trace in `xl dmesg`");
+    Ok(())
+}
+
+/// `xl create` of the stock kernel and an initramfs: its console answers.
+pub fn create(dom0: &mut Dom0) -> Result<()> {
+    let config = "name = \\\"small\\\"\\nkernel = \\\"/boot/vmlinuz-guest\\\"\\nramdisk = \
+                  \\\"/boot/initrd-guest\\\"\\nmemory = 256\\nvcpus = 2\\nextra = \\\"console=hvc0\\\"\\n";
+    dom0.ok(&format!("printf \"{config}\" > /tmp/small"), XM)?;
+    dom0.ok("xl create /tmp/small", CREATE)?;
+    answers(dom0)?;
+    let text = dom0.ok("xl list", XM)?;
+    let line = listed(&text, "small").with_context(|| format!("no small:\n{text}"))?;
+    ensure!(
+        line.get(1).is_some_and(|memory| *memory == "256") && line.get(2) == Some(&"2"),
+        "another line for small:\n{text}"
+    );
+    let text = dom0.ok("xenstore-ls /local/domain | grep small", XM)?;
+    ensure!(text.contains("name = \"small\""), "xenstore: {text}");
+    Ok(())
+}
+
+/// A paused guest shows as such; unpaused, it answers.
+pub fn pause_and_unpause(dom0: &mut Dom0) -> Result<()> {
+    dom0.ok("xl pause small", XM)?;
+    ensure!(state(dom0)?.contains('p'), "small is not shown as paused");
+    dom0.ok("xl unpause small", XM)?;
+    ensure!(
+        !state(dom0)?.contains('p'),
+        "small is shown as paused still"
+    );
+    answers(dom0)
+}
+
+/// `xl destroy`: the guest is gone, and the host has its memory back.
+pub fn destroy(dom0: &mut Dom0) -> Result<()> {
+    let free = "xl info free_memory";
+    let with = dom0.ok(free, XM)?.trim().parse::<u32>()?;
+    dom0.ok("xl destroy small", XM)?;
+    dom0.until("xl domid small 2>&1 || echo gone", "gone", XM)?;
+    let without = dom0.ok(free, XM)?.trim().parse::<u32>()?;
+    ensure!(
+        without >= with + 250,
+        "free memory: {with} MiB with the guest, {without} MiB without"
+    );
+    Ok(())
+}
+
+fn dom0_cpus(dom0: &mut Dom0) -> Result<String> {
+    Ok(dom0.ok("nproc", XM)?.trim().to_owned())
+}
+
+/// What follows the name in the line of `name`.
+fn listed<'a>(text: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(name)).then(|| words.collect())
+    })
+}
+
+/// The letters that stand for the state of `small`.
+fn state(dom0: &mut Dom0) -> Result<String> {
+    let text = dom0.ok("xl list small", XM)?;
+    let state = listed(&text, "small").and_then(|line| line.get(3).map(|&state| state.to_owned()));
+    state.with_context(|| format!("no state:\n{text}"))
+}
+
+/// A command typed into `xl console`, and its answer.
+fn answers(dom0: &mut Dom0) -> Result<()> {
+    let command = "xl console small";
+    dom0.start(command)?;
+    dom0.console.type_bytes(b"\n")?;
+    dom0.console.expect("(?m)^/root # ", BOOT)?;
+    dom0.console.line("echo answer $((6 * 7))", false)?;
+    dom0.console.expect("answer 42", XM)?;
+    dom0.console.type_bytes(b"\x1d")?;
+    dom0.finish(command, XM)?;
+    Ok(())
+}
