@@ -50,8 +50,20 @@ const BUSY: &[Check] = &[
         name: "1,000 forks, busy processes, signals, memory",
         run: stress::short,
     },
+    XEND,
+    REGISTERS,
     CLEAN,
 ];
+
+const XEND: Check = Check {
+    name: "xend starts",
+    run: lifecycle::xend,
+};
+
+const REGISTERS: Check = Check {
+    name: "registers keep their values",
+    run: registers::patterns,
+};
 
 const STRESS: &[Check] = &[
     Check {
@@ -62,14 +74,13 @@ const STRESS: &[Check] = &[
         name: "clock and RTC agree",
         run: stress::clocks,
     },
+    XEND,
+    REGISTERS,
     CLEAN,
 ];
 
 const TOOLSTACK: &[Check] = &[
-    Check {
-        name: "xend starts",
-        run: lifecycle::xend,
-    },
+    XEND,
     Check {
         name: "create and list",
         run: lifecycle::create_and_list,
@@ -82,10 +93,7 @@ const TOOLSTACK: &[Check] = &[
         name: "pause and unpause",
         run: lifecycle::pause_and_unpause,
     },
-    Check {
-        name: "registers keep their values",
-        run: registers::patterns,
-    },
+    REGISTERS,
     Check {
         name: "reboot",
         run: lifecycle::reboot,
@@ -173,10 +181,7 @@ const NEWER: &[Check] = &[
         name: "e1000e network",
         run: hardware::network,
     },
-    Check {
-        name: "xend starts",
-        run: lifecycle::xend,
-    },
+    XEND,
     Check {
         name: "create and list",
         run: lifecycle::create_and_list,

@@ -13,14 +13,15 @@ const HOST: &str = "x86_64-unknown-linux-gnu";
 /// while another is in pieces.
 const KEEP_GOING: &str = "OXEN_KEEP_GOING";
 
-/// The programs in dom0: package (and program) and folder. The toolstack, and two for tests.
-pub(crate) const PROGRAMS: [(&str, &str); 6] = [
+/// The programs in dom0: package (and program) and folder. The toolstack, and three for tests.
+pub(crate) const PROGRAMS: [(&str, &str); 7] = [
     ("xend", "usr/sbin"),
     ("xm", "usr/sbin"),
     ("xenstored", "usr/sbin"),
     ("xenconsoled", "usr/sbin"),
     ("xenstore-ls", "usr/bin"),
     ("fpucheck", "usr/bin"),
+    ("memchurn", "usr/bin"),
 ];
 
 /// Builds `packages` statically, so that they run in an initramfs without any library; returns the folder they are in.

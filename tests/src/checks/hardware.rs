@@ -7,11 +7,11 @@ use regex::Regex;
 
 use crate::dom0::Dom0;
 
-/// What Linux 6.1 and 6.12 write at level warning or worse on Debian's Xen 4.17 too. The last, about the clock, comes
-/// and goes with the host's load.
+/// What Linux 6.1 and 6.12 write at level warning or worse on Debian's Xen 4.17 too. The last two come and go with the
+/// host's load.
 const KNOWN: &str = concat!(
     r"^(Grant table initialized$|cpu \d+ spinlock event irq \d+$|hpet_acpi_add: no address or irqs in _CRS$",
-    r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$|clocksource: )",
+    r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$|clocksource: |hrtimer: interrupt took )",
 );
 
 /// The kernel complained about nothing since it booted, except for what it says on Debian's Xen as well.

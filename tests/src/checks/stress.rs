@@ -39,7 +39,8 @@ fn forks(dom0: &mut Dom0, number: u32) -> Result<()> {
     )
 }
 
-/// Eight busy processes for a while, signals, and 1 GiB of memory that is mapped, touched and given back.
+/// Eight busy processes for a while, signals, and 1 GiB of memory that is mapped, written to, protected and given back,
+/// by processes and by threads of one.
 fn rest(dom0: &mut Dom0) -> Result<()> {
     silently(
         dom0,
@@ -55,7 +56,8 @@ fn rest(dom0: &mut Dom0) -> Result<()> {
         dom0,
         "for j in 1 2 3 4; do sh -c 'for i in 1 2 3 4; do dd if=/dev/zero of=/dev/null bs=64M count=1 \
          2>/dev/null || echo bad; done' & done; wait",
-    )
+    )?;
+    silently(dom0, "memchurn 4 64 4")
 }
 
 fn stress(dom0: &mut Dom0, number: u32) -> Result<()> {
