@@ -498,21 +498,31 @@ const SESSION: Session = Session {
 };
 
 /// A boot that only has to come up cleanly.
-const fn size(
-    name: &'static str,
-    cpus: u32,
-    memory: &'static str,
-    hypervisor_args: &'static str,
-) -> Session {
+const fn size(name: &'static str, cpus: u32, memory: &'static str) -> Session {
     Session {
         name,
         on: &[(Oxen, Full)],
         cpus,
         memory,
-        hypervisor_args,
         disk: true,
         checks: VCPUS,
         ..SESSION
+    }
+}
+
+/// The same in a machine of 1 GiB.
+const fn small(name: &'static str, cpus: u32) -> Session {
+    Session {
+        hypervisor_args: SMALL,
+        ..size(name, cpus, "1024M")
+    }
+}
+
+/// With the newer kernel.
+const fn newer(session: Session) -> Session {
+    Session {
+        linux: Linux::V6_12,
+        ..session
     }
 }
 
@@ -580,13 +590,24 @@ pub const SESSIONS: &[Session] = &[
         checks: STRESS,
         ..SESSION
     },
-    size("1 CPU, 1 GiB", 1, "1024M", SMALL),
-    size("1 CPU, 16 GiB", 1, "16384M", ""),
-    size("2 CPUs, 1 GiB", 2, "1024M", SMALL),
-    size("2 CPUs, 16 GiB", 2, "16384M", ""),
-    size("4 CPUs, 4 GiB", 4, "4096M", ""),
-    size("4 CPUs, 16 GiB", 4, "16384M", ""),
-    size("8 CPUs, 1 GiB", 8, "1024M", SMALL),
-    size("8 CPUs, 4 GiB", 8, "4096M", ""),
-    size("8 CPUs, 16 GiB", 8, "16384M", ""),
+    small("1 CPU, 1 GiB", 1),
+    small("2 CPUs, 1 GiB", 2),
+    small("8 CPUs, 1 GiB", 8),
+    size("4 CPUs, 4 GiB", 4, "4096M"),
+    size("8 CPUs, 4 GiB", 8, "4096M"),
+    size("1 CPU, 16 GiB", 1, "16384M"),
+    size("2 CPUs, 16 GiB", 2, "16384M"),
+    size("4 CPUs, 16 GiB", 4, "16384M"),
+    size("8 CPUs, 16 GiB", 8, "16384M"),
+    newer(small("Linux 6.12, 1 CPU, 1 GiB", 1)),
+    newer(small("Linux 6.12, 2 CPUs, 1 GiB", 2)),
+    newer(small("Linux 6.12, 4 CPUs, 1 GiB", 4)),
+    newer(small("Linux 6.12, 8 CPUs, 1 GiB", 8)),
+    newer(size("Linux 6.12, 1 CPU, 4 GiB", 1, "4096M")),
+    newer(size("Linux 6.12, 4 CPUs, 4 GiB", 4, "4096M")),
+    newer(size("Linux 6.12, 8 CPUs, 4 GiB", 8, "4096M")),
+    newer(size("Linux 6.12, 1 CPU, 16 GiB", 1, "16384M")),
+    newer(size("Linux 6.12, 2 CPUs, 16 GiB", 2, "16384M")),
+    newer(size("Linux 6.12, 4 CPUs, 16 GiB", 4, "16384M")),
+    newer(size("Linux 6.12, 8 CPUs, 16 GiB", 8, "16384M")),
 ];
