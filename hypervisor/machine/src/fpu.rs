@@ -11,6 +11,9 @@ use crate::control;
 use crate::cpuid::{Features, cpuid};
 use crate::num::low32;
 use crate::percpu::this_header;
+use crate::xsave_area::{
+    FCW_DEFAULT, HEADER, MINIMUM, MXCSR, MXCSR_DEFAULT, MXCSR_MASK, fill_initial,
+};
 
 /// State components that guests may use: x87, SSE, AVX, and AVX-512's three. PKRU needs CR4.PKE, and AMX its own fault
 /// handling; both stay hidden.
@@ -18,14 +21,6 @@ const COMPONENTS: u64 = 0xe7;
 const X87_SSE: u64 = 3;
 const AVX: u64 = 4;
 const AVX512: u64 = 0xe0;
-/// FXSAVE's image and XSAVE's header.
-const MINIMUM: usize = 512 + 64;
-/// Offset of XSTATE_BV.
-const HEADER: usize = 512;
-const MXCSR: usize = 24;
-const MXCSR_MASK: usize = 28;
-const MXCSR_DEFAULT: u32 = 0x1f80;
-const FCW_DEFAULT: u16 = 0x37f;
 
 /// What this host's FPU is like.
 #[derive(Clone, Copy, Debug)]
@@ -284,6 +279,10 @@ pub(crate) fn legacy(state: &State) -> [u8; 512] {
     let mut image = [0; 512];
     if let Some(bytes) = state.bytes().get(..512) {
         image.copy_from_slice(bytes);
+    }
+    if Host::get().mask != 0 {
+        let present = state.word(HEADER);
+        fill_initial(&mut image, present);
     }
     image
 }

@@ -73,3 +73,4 @@ mod watchdog;
 mod window;
 #[cfg(target_os = "none")]
 mod x86;
+pub mod xsave_area;
