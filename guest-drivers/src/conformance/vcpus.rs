@@ -3,14 +3,17 @@
 use core::sync::atomic::Ordering;
 
 use oxen_abi::Errno;
+use oxen_abi::domctl;
 use oxen_abi::hypercall::HYPERVISOR_VCPU_OP;
+use oxen_abi::sysctl::{PhysInfo, XEN_SYSCTL_PHYSINFO};
 use oxen_abi::vcpu as abi;
-use oxen_abi::xen::XEN_PVCLOCK_TSC_STABLE_BIT;
+use oxen_abi::xen::{CtlBitmap, XEN_PVCLOCK_TSC_STABLE_BIT};
 
 use super::events::{bind_ipi, close, send, set_mask};
 use super::timers::wait_for;
 use super::version::UNMAPPED;
-use super::{Suite, ensure, good, same, skip, some};
+use super::{Outcome, Suite, ensure, good, same, skip, some};
+use crate::domain::control::{on_domain, sysctl};
 use crate::event;
 use crate::sys::frame::Frame;
 use crate::sys::{hypercall, shared, vcpu};
@@ -194,6 +197,68 @@ fn first(s: &mut Suite<'_>) {
     });
 }
 
+/// The CPUs, of the first 64, on which vCPU 0 may run. `set` says what it is to be before.
+fn hard_affinity(set: Option<u64>) -> Outcome<u64> {
+    let mut bits = [set.unwrap_or(0); 1];
+    let mut arg = domctl::VcpuAffinity {
+        flags: domctl::XEN_VCPUAFFINITY_HARD,
+        cpumap_hard: CtlBitmap {
+            bitmap: hypercall::slice_address(&mut bits),
+            nr_bits: 64,
+            ..CtlBitmap::default()
+        },
+        ..domctl::VcpuAffinity::default()
+    };
+    if set.is_some() {
+        good!(on_domain(domctl::XEN_DOMCTL_SETVCPUAFFINITY, 0, &mut arg));
+    }
+    good!(on_domain(domctl::XEN_DOMCTL_GETVCPUAFFINITY, 0, &mut arg));
+    Ok(bits[0])
+}
+
+fn physid(s: &mut Suite<'_>) {
+    let privileged = s.privileged;
+    s.check("vcpu_op/get_physid", || {
+        let mut id = abi::GetPhysid::default();
+        let mut ask = || vcpu_op(abi::VCPUOP_GET_PHYSID, 0, hypercall::address(&mut id));
+        if !privileged {
+            same!(ask(), Err(Errno::EINVAL));
+            return Ok(());
+        }
+        let mut physical = PhysInfo::default();
+        good!(sysctl(XEN_SYSCTL_PHYSINFO, &mut physical));
+        let before = hard_affinity(None)?;
+        // A vCPU that may run on several CPUs has none of its own.
+        if physical.nr_cpus > 1 && before.count_ones() > 1 {
+            same!(ask(), Err(Errno::EINVAL));
+        }
+        same!(hard_affinity(Some(1))?, 1);
+        let pinned = ask();
+        let unmapped = vcpu_op(abi::VCPUOP_GET_PHYSID, 0, UNMAPPED);
+        hard_affinity(Some(before))?;
+        same!(pinned, Ok(0));
+        same!(unmapped, Err(Errno::EFAULT));
+        // APIC id 0 of the boot CPU, and ACPI's number of it.
+        same!(id.phys_id & 0xffff_ffff, 0);
+        Ok(())
+    });
+    s.check("vcpu_op/get_physid_of_the_only_cpu", || {
+        let mut physical = PhysInfo::default();
+        if !privileged || sysctl(XEN_SYSCTL_PHYSINFO, &mut physical) != Ok(0) {
+            skip!("dom0 only");
+        }
+        if physical.nr_cpus > 1 {
+            skip!("the host has {} CPUs", physical.nr_cpus);
+        }
+        let mut id = abi::GetPhysid::default();
+        same!(
+            vcpu_op(abi::VCPUOP_GET_PHYSID, 0, hypercall::address(&mut id)),
+            Ok(0)
+        );
+        Ok(())
+    });
+}
+
 fn second(s: &mut Suite<'_>) {
     if vcpu_op(abi::VCPUOP_IS_UP, 1, 0) != Ok(0) {
         s.check("smp/second_vcpu", || skip!("the domain has one vCPU"));
@@ -280,5 +345,6 @@ fn second(s: &mut Suite<'_>) {
 
 pub(super) fn run(s: &mut Suite<'_>) {
     first(s);
+    physid(s);
     second(s);
 }

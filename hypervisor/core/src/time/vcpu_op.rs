@@ -13,7 +13,7 @@ use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 use crate::time::runstate::{runstate, write_runstate_area};
 use crate::time::timer::{Kind, arm, cancel};
-use crate::types::VcpuId;
+use crate::types::{CpuId, VcpuId};
 use crate::vcpu::{Paused, Vcpu};
 
 /// The shortest period of a periodic timer in nanoseconds.
@@ -179,11 +179,13 @@ fn single_shot<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<SetSingleshotTimer>)
     Ok(0)
 }
 
-/// The physical CPU of a pinned vCPU of dom0: APIC id and ACPI id.
+/// The physical CPU of a pinned vCPU of dom0: APIC id and ACPI id. On a host with one CPU every vCPU
+/// counts as pinned, as it does on Xen.
 fn physid<M: Machine>(cx: &Cx<'_, M>, vcpu: &Vcpu<M>, arg: GuestHandle<GetPhysid>) -> HcResult {
     let cpu = vcpu
         .sched
         .pinned_to()
+        .or_else(|| (cx.hv.cpu_count() == 1).then_some(CpuId(0)))
         .filter(|_| cx.domain().privileged)
         .ok_or(Errno::EINVAL)?;
     let (apic, acpi) = cx.machine().cpu_ids(cpu);
