@@ -11,7 +11,7 @@ use crate::domain::{Domain, Life, Limits};
 use crate::error::{HcResult, Stop};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::mm::{Purpose, Unfinished, alloc_frames, put_page, release_shared, relinquish, types};
+use crate::mm::{Purpose, alloc_frames, put_page, release_shared, relinquish, types, update};
 use crate::percpu::{Cx, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, DomId, MAX_VCPUS, Mfn, VcpuId};
@@ -196,19 +196,13 @@ fn release_vcpu<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) -> bool {
     crate::mm::descriptor::release(cpu, vcpu);
     crate::event::release(cpu, vcpu);
     loop {
-        let pending = vcpu.unfinished.lock().take();
-        if let Some(mfn) = pending
-            && let Err(Unfinished(mfn)) = types::resume_put(cpu, Unfinished(mfn))
-        {
-            *vcpu.unfinished.lock() = Some(mfn);
+        if !update::finish_left_by(cpu, vcpu) {
             return false;
         }
         let Some(root) = take_root(vcpu) else {
             return true;
         };
-        if let Err(Unfinished(mfn)) = types::put_type(cpu, root) {
-            *vcpu.unfinished.lock() = Some(mfn);
-        }
+        update::leave(cpu, vcpu, types::put_type(cpu, root).err());
         put_page(cpu.hv, root);
     }
 }

@@ -127,6 +127,12 @@ impl<M: Machine> GrantTable<M> {
             // Allocation may flush TLBs, so it is done without the lock.
             let mfn = alloc_frames(cpu, domain, 0, 64, Purpose::Shared)?;
             let mut given = self.given.lock();
+            if domain.is_dying() {
+                // The table may have been taken apart already.
+                drop(given);
+                release_shared(cpu, mfn);
+                return None;
+            }
             if !given.add(kind, index, mfn) {
                 let changed_by_another = given.missing(frames) != Some((kind, index));
                 drop(given);

@@ -157,6 +157,11 @@ pub fn replace_entry<M: Machine>(
 
 /// Writes an L1 entry if it leads where the old one does with the same rights, so that no reference changes. Returns
 /// whether it did.
+///
+/// The machine's own check of what may be mapped ([`Machine::cmpxchg_pte`]) is left out: it is about the frame, and the
+/// old entry for the same frame has passed it. The entry's reference keeps a frame of RAM from becoming the
+/// hypervisor's meanwhile, and device memory stays what it is. Device memory that may only be read has entries without
+/// RW, and they don't get it here.
 #[inline]
 fn keeps_rights<M: Machine>(machine: &M, table: Mfn, index: usize, new: u64) -> bool {
     let Some(slot) = machine.page(table).and_then(|page| page.get(index)) else {

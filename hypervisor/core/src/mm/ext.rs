@@ -155,8 +155,7 @@ fn drop_root<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) {
 fn new_base<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), MmError> {
     take_root(cx, mfn)?;
     let old = cx.vcpu.arch.lock().kernel_root.replace(mfn);
-    cx.machine().load_cr3(Some(mfn));
-    tlb::flushed(cx.cpu);
+    tlb::flushed_by(cx.cpu, || cx.machine().load_cr3(Some(mfn)));
     if let Some(old) = old {
         drop_root(cx, old);
     }

@@ -65,6 +65,12 @@ impl<'a, M: Machine> Room<'a, M> {
         (!domain.is_dying() && super::reserve(&domain.memory, 1)).then(|| Self { domain })
     }
 
+    /// Room beyond the limit, for a frame that was the domain's own a moment ago.
+    pub(crate) fn restore(domain: &'a Domain<M>) -> Self {
+        domain.memory.total.fetch_add(1, Ordering::AcqRel);
+        Self { domain }
+    }
+
     /// Gives the frame to the domain. `None` if it began to die meanwhile: the frame is gone then.
     pub(crate) fn fill(self, cpu: &PerCpu<M>, loose: Loose<M>) -> Option<()> {
         let (hv, mfn) = (loose.hv, loose.mfn);

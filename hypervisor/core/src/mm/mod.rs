@@ -203,6 +203,9 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
 pub enum Purpose {
     /// The domain's own memory; counts against its limit.
     Ram,
+    /// The same in exchange for frames that the domain is going to lose: it may go beyond its limit
+    /// until then.
+    Exchanged,
     /// The domain's memory while the hypervisor itself builds it: the builder writes it whole.
     Built,
     /// A frame of the hypervisor's that the domain may map: shared info, grant frames. It comes
@@ -210,8 +213,9 @@ pub enum Purpose {
     Shared,
 }
 
-/// Allocates 2^`order` frames below 2^`bits` for a domain. `None` when there are none, or when
-/// the domain may not have more.
+/// Allocates 2^`order` frames below 2^`bits` for a domain. `None` when there are none, when the
+/// domain may not have more, or when it dies. (Frames of [`Purpose::Shared`] are given back by
+/// whoever asked for them, who has to look at that himself.)
 pub fn alloc_frames<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -221,12 +225,17 @@ pub fn alloc_frames<M: Machine>(
 ) -> Option<Mfn> {
     let hv = cpu.hv;
     let frames = 1u64 << order;
-    if purpose != Purpose::Shared && !reserve(&domain.memory, frames) {
-        return None;
+    match purpose {
+        Purpose::Shared => {}
+        Purpose::Exchanged => {
+            domain.memory.total.fetch_add(frames, Ordering::AcqRel);
+        }
+        Purpose::Ram | Purpose::Built if reserve(&domain.memory, frames) => {}
+        Purpose::Ram | Purpose::Built => return None,
     }
     let none = heap::Claim::default();
     let claim = match purpose {
-        Purpose::Shared => &none,
+        Purpose::Shared | Purpose::Exchanged => &none,
         Purpose::Ram | Purpose::Built => &domain.memory.claim,
     };
     let Some(first) = hv.heap.alloc_claimed(&hv.machine, order, bits, claim) else {
@@ -244,6 +253,15 @@ pub fn alloc_frames<M: Machine>(
     tlb::needed(cpu, hv.machine.cpus(), newest).carry_out(cpu);
     for mfn in (0..frames).map(|n| first.offset(n)) {
         hand_over(hv, domain, mfn, purpose);
+    }
+    if purpose != Purpose::Shared && domain.is_dying() {
+        // Its memory may have been searched for frames already.
+        for mfn in (0..frames).map(|n| first.offset(n)) {
+            if take_allocation(hv, mfn) {
+                put_page(hv, mfn);
+            }
+        }
+        return None;
     }
     Some(first)
 }
@@ -281,6 +299,8 @@ fn unreserve(memory: &DomainMemory, frames: u64) {
     memory.total.fetch_sub(frames, Ordering::AcqRel);
 }
 
+/// Makes a domain the owner of a frame that came from the heap. That it is the owner comes last: from
+/// then on its vCPUs can map the frame, or give it back.
 fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpose: Purpose) {
     let Some(frame) = hv.machine.frame(mfn) else {
         return;
@@ -288,19 +308,19 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
     let dirty = frame.count().has(CountWord::DIRTY);
     frame.set_stamp(tlb::clock());
     match purpose {
-        Purpose::Ram | Purpose::Built => {
-            frame.set_types(TypeWord::new(PageType::None, 0, 0));
-            frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
-            domain.memory.link(&hv.machine, mfn);
-            if dirty && purpose == Purpose::Ram {
+        Purpose::Ram | Purpose::Exchanged | Purpose::Built => {
+            if dirty && purpose != Purpose::Built {
                 hv.machine.zero_page(mfn);
             }
+            frame.set_types(TypeWord::new(PageType::None, 0, 0));
+            domain.memory.link(&hv.machine, mfn);
+            frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
         }
         Purpose::Shared => {
-            frame.set_types(TypeWord::new(PageType::Writable, TypeWord::VALIDATED, 1));
-            frame.set_count(CountWord::new(domain.id, CountWord::SPECIAL, 1));
-            domain.memory.special.fetch_add(1, Ordering::AcqRel);
             hv.machine.zero_page(mfn);
+            frame.set_types(TypeWord::new(PageType::Writable, TypeWord::VALIDATED, 1));
+            domain.memory.special.fetch_add(1, Ordering::AcqRel);
+            frame.set_count(CountWord::new(domain.id, CountWord::SPECIAL, 1));
         }
     }
 }

@@ -284,3 +284,155 @@ fn claimed_frames_are_left_for_who_claims_them() {
     assert_eq!(heap.claimed_frames(), 0);
     assert!(alloc_frames(&host.cpu, &other, 0, 64, Purpose::Ram).is_some());
 }
+
+/// Another CPU takes a frame in its old use once more while it is being flushed out of the TLBs.
+#[test]
+fn a_frame_is_claimed_before_it_is_flushed() {
+    for (old, new) in [
+        (PageType::Writable, PageType::L1),
+        (PageType::L1, PageType::Writable),
+        (PageType::Writable, PageType::Descriptors),
+    ] {
+        let bench = Bench::new();
+        let (host, domain, mfn) = (bench.host, &bench.domain, bench.frames[0]);
+        assert!(get_page(host.machine(), mfn, domain.id));
+        assert_eq!(types::get_type(&host.cpu, domain, mfn, old), Ok(()));
+        assert_eq!(put_type(&host.cpu, mfn), Ok(()));
+        domain.mark_dirty(crate::CpuId(1));
+        let again = Arc::clone(domain);
+        let (hv, idle) = (host.hv, host.cpu.current());
+        *host.machine().meanwhile.lock() = Some(std::boxed::Box::new(move || {
+            let other = crate::percpu::PerCpu::new(hv, crate::CpuId(1), idle);
+            for kind in [old, new] {
+                let outcome = types::get_type(&other, &again, mfn, kind);
+                assert!(outcome.is_err(), "{kind:?}: {outcome:?}");
+            }
+        }));
+        assert_eq!(types::get_type(&host.cpu, domain, mfn, new), Ok(()));
+        assert!(
+            host.machine().meanwhile.lock().is_none(),
+            "no flush between {old:?} and {new:?}"
+        );
+        assert_eq!(put_type(&host.cpu, mfn), Ok(()));
+    }
+}
+
+#[test]
+fn a_dying_domain_gets_no_memory() {
+    let host = Host::with_frames(64);
+    let domain = host.domain(1, 1, 32);
+    let free = host.hv.heap.free_frames();
+    domain.dying.store(true, Ordering::SeqCst);
+    for purpose in [Purpose::Ram, Purpose::Built, Purpose::Exchanged] {
+        assert!(alloc_frames(&host.cpu, &domain, 2, 64, purpose).is_none());
+    }
+    assert_eq!(domain.memory.total_frames(), 0);
+    // It begins to die while a tool has its grant table grown.
+    domain.dying.store(false, Ordering::SeqCst);
+    let again = Arc::clone(&domain);
+    *host.machine().meanwhile.lock() = Some(std::boxed::Box::new(move || {
+        again.dying.store(true, Ordering::SeqCst);
+    }));
+    assert!(domain.grants.frame_or_grow(&host.cpu, &domain, 0).is_none());
+    assert!(domain.is_dying(), "nothing was flushed");
+    assert_eq!(host.hv.heap.free_frames(), free);
+}
+
+#[test]
+fn several_page_tables_can_be_left_half_undone() {
+    let mut bench = Bench::new();
+    let host = bench.host;
+    let roots = [bench.frames[0], bench.frames[1]];
+    for (root, table) in roots.into_iter().zip([bench.frames[2], bench.frames[3]]) {
+        // Three entries, so that there is something left after the first.
+        for index in [0, 1, 2] {
+            let value = pte::make(table, pte::PRESENT);
+            host.machine().page(root).unwrap()[index].store(value, Ordering::SeqCst);
+        }
+        bench.apply(&Op::Pin(
+            bench.frames.iter().position(|at| *at == root).unwrap(),
+            4,
+        ));
+        assert!(host.machine().frame(root).unwrap().types().pinned());
+    }
+    let vcpu = bench.domain.vcpu(crate::VcpuId(0)).unwrap();
+    let cx = host.cx(&vcpu);
+    bench.preempt(true);
+    for root in roots {
+        assert!(take_pin(&host.cpu, root));
+        crate::mm::update::leave_pending(&cx, put_type(&host.cpu, root).err());
+        put_page(host.hv, root);
+    }
+    assert_eq!(vcpu.unfinished.lock().len(), 2);
+    assert!(!crate::mm::update::finish_pending(&cx));
+    bench.preempt(false);
+    assert!(crate::mm::update::finish_pending(&cx));
+    assert!(vcpu.unfinished.lock().is_empty());
+    for mfn in &bench.frames {
+        assert_eq!(host.machine().frame(*mfn).unwrap().types().count(), 0);
+    }
+}
+
+fn exchange(host: &Host, vcpu: &Arc<crate::vcpu::Vcpu<Sim>>, give: &[u64], order: u32) -> u64 {
+    use oxen_abi::memory::{Exchange, Reservation, XENMEM_EXCHANGE};
+    let cx = host.cx(vcpu);
+    let list = host.put(0x1000, give);
+    let want = host.put(0x2000, &[0u64; 8]);
+    let request = Exchange {
+        in_: Reservation {
+            extent_start: list,
+            nr_extents: give.len() as u64,
+            domid: DomId::SELF.0,
+            ..Reservation::default()
+        },
+        out: Reservation {
+            extent_start: want,
+            nr_extents: give.len() as u64 >> order,
+            extent_order: order,
+            domid: DomId::SELF.0,
+            ..Reservation::default()
+        },
+        ..Exchange::default()
+    };
+    let arg = host.put(0, &request);
+    match crate::mm::memory_op::memory_op(&cx, u64::from(XENMEM_EXCHANGE), arg) {
+        Ok(_) => 0,
+        Err(crate::Stop::Errno(errno)) => errno.0.unsigned_abs().into(),
+        Err(stop) => panic!("{stop:?}"),
+    }
+}
+
+#[test]
+fn an_exchange_gives_as_much_as_it_takes() {
+    let host = Host::with_frames(64);
+    let domain = host.domain(1, 1, 4);
+    let vcpu = domain.vcpu(crate::VcpuId(0)).unwrap();
+    let frames: Vec<Mfn> = (0..4).map(|_| host.ram(&domain)).collect();
+    let numbers: Vec<u64> = frames.iter().map(|mfn| mfn.0).collect();
+    let free = host.hv.heap.free_frames();
+    let einval = u64::from(Errno::EINVAL.0.unsigned_abs());
+    for (pfn, mfn) in (100..).zip(&frames) {
+        host.machine().set_m2p(*mfn, pfn);
+    }
+    // The same frame twice, and one that is in use: nothing changes.
+    assert_eq!(exchange(&host, &vcpu, &[numbers[0]; 2], 1), einval);
+    assert!(get_page(host.machine(), frames[3], domain.id));
+    assert_eq!(exchange(&host, &vcpu, &numbers, 2), einval);
+    put_page(host.hv, frames[3]);
+    let after = (domain.memory.total_frames(), host.hv.heap.free_frames());
+    assert_eq!(after, (4, free));
+    for (pfn, mfn) in (100..).zip(&frames) {
+        assert_eq!(host.machine().m2p(*mfn), pfn);
+    }
+    assert_eq!(domain.memory.frames(host.machine(), 9).len(), 4);
+    // And rightly.
+    assert_eq!(exchange(&host, &vcpu, &numbers, 2), 0);
+    let got: [u64; 1] = host.get(crate::testing::GUEST_BASE + 0x2000);
+    assert_eq!(
+        host.machine().frame(Mfn(got[0])).unwrap().count().owner(),
+        domain.id
+    );
+    let after = (domain.memory.total_frames(), host.hv.heap.free_frames());
+    assert_eq!(after, (4, free));
+    assert_eq!(domain.memory.max.load(Ordering::SeqCst), 4);
+}

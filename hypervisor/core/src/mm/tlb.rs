@@ -16,17 +16,18 @@ pub fn clock() -> u64 {
     CLOCK.load(Ordering::Acquire)
 }
 
-/// Notes that this CPU's TLB has just been flushed whole (by a CR3 load, say).
-pub fn flushed<M: Machine>(cpu: &PerCpu<M>) {
-    // Later than every stamp that was taken before the flush.
+/// Notes that `flush` flushes this CPU's TLB whole (by a CR3 load, say).
+pub fn flushed_by<M: Machine>(cpu: &PerCpu<M>, flush: impl FnOnce()) {
+    // Later than every stamp taken before the flush, and than none taken during it: the processor may
+    // fetch translations ahead as soon as the flush is done, while another CPU still removes them.
     let now = CLOCK.fetch_add(1, Ordering::AcqRel) + 1;
+    flush();
     cpu.shared().flushed_at.store(now, Ordering::Release);
 }
 
 /// Flushes this CPU's TLB.
 pub fn flush_local<M: Machine>(cpu: &PerCpu<M>) {
-    cpu.hv.machine.flush_tlb_local();
-    flushed(cpu);
+    flushed_by(cpu, || cpu.hv.machine.flush_tlb_local());
 }
 
 /// Flushes the TLBs of all CPUs in the set.

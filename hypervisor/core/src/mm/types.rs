@@ -9,6 +9,10 @@
 //!
 //! While one CPU works on a frame (type set, neither validated nor partial) others that want it
 //! are told to come back later, so nobody spins with interrupts off.
+//!
+//! A frame that changes its type is claimed first, then flushed out of the TLBs, then validated. The
+//! other way round another vCPU could take the old type once more between flush and claim, and keep
+//! a writable translation of what has become a page table.
 
 use oxen_abi::errno::Errno;
 
@@ -72,43 +76,60 @@ fn get_first_type<M: Machine>(
     frame: &Frame,
     want: PageType,
 ) -> Result<(), MmError> {
+    let plain = matches!(want, PageType::Writable | PageType::None);
+    let ready = TypeWord::new(want, TypeWord::VALIDATED, 1);
     let mut word = frame.types();
     loop {
-        let (next, validate) = if word.count() == 0 {
-            if word.kind() != want && word.kind() != PageType::None {
-                flush_for_change(cpu, domain, frame);
-            }
-            match want {
-                PageType::Writable | PageType::None => {
-                    (TypeWord::new(want, TypeWord::VALIDATED, 1), None)
-                }
-                _ => (TypeWord::new(want, 0, 1), Some(0)),
-            }
-        } else if word.kind() != want {
-            return Err(Errno::EINVAL.into());
-        } else if word.validated() {
-            (word.up().ok_or(Errno::EBUSY)?, None)
-        } else if word.partial() {
-            (word.without(TypeWord::PARTIAL), Some(frame.progress()))
-        } else {
-            return Err(MmError::Restart);
+        let unused = word.count() == 0;
+        let changes = unused && word.kind() != want && word.kind() != PageType::None;
+        let next = match (unused, plain) {
+            (true, true) if changes => CLAIMED,
+            (true, true) => ready,
+            (true, false) => TypeWord::new(want, 0, 1),
+            (false, _) if word == CLAIMED => return Err(MmError::Restart),
+            (false, _) if word.kind() != want => return Err(Errno::EINVAL.into()),
+            (false, _) if word.validated() => word.up().ok_or(Errno::EBUSY)?,
+            (false, _) if word.partial() => word.without(TypeWord::PARTIAL),
+            (false, _) => return Err(MmError::Restart),
         };
-        match frame.exchange_types(word, next) {
-            Ok(()) => match validate {
-                None => return Ok(()),
-                Some(progress) => {
-                    if word.partial() {
-                        drop_self_reference(cpu, mfn);
-                    }
-                    return validate_from(cpu, domain, mfn, frame, want, progress);
-                }
-            },
-            Err(now) => word = now,
+        if let Err(now) = frame.exchange_types(word, next) {
+            word = now;
+            continue;
         }
+        if changes {
+            flush_for_change(cpu, domain, frame);
+        }
+        if plain {
+            if changes {
+                frame.set_types(ready);
+            }
+            return Ok(());
+        }
+        if next.validated() {
+            return Ok(());
+        }
+        let progress = if word.partial() {
+            drop_self_reference(cpu, mfn);
+            frame.progress()
+        } else {
+            0
+        };
+        return validate_from(cpu, domain, mfn, frame, want, progress);
     }
 }
 
+/// The type of a frame that is to become plain memory and is not flushed out of the TLBs yet.
+const CLAIMED: TypeWord = TypeWord::new(PageType::None, 0, 1);
+
 /// Other CPUs may still have translations of the frame from its last use.
+///
+/// Only the owner's CPUs are asked, as in Xen, though others may have mapped the frame too:
+/// - Who maps it by a grant holds a type reference beside the page-table entry's, until the grant is
+///   unmapped and his own TLBs are flushed ([`crate::grant`]), even if he overwrote the entry.
+/// - Who maps it as a foreign frame is privileged. His kernel flushes after it has removed an entry,
+///   and what he could write through a stale one he can write without.
+/// - A frame that is freed goes to nobody else before all CPUs whose last flush is older have flushed
+///   ([`crate::mm::alloc_frames`]); and it is not freed while anyone's page table maps it.
 fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: &Frame) {
     let owner = frame.count().owner();
     let mask = if owner == domain.id {

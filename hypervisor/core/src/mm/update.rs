@@ -17,9 +17,10 @@ use crate::mm::entry::{Update, replace_entry};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, get_type, put_type, resume_put};
 use crate::mm::{get_page, put_page, tlb, walk};
-use crate::percpu::Cx;
+use crate::percpu::{Cx, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
+use crate::vcpu::Vcpu;
 
 /// Set in the count of a continuation, so that the work done so far is read from `pdone`.
 pub const PREEMPTED: u64 = 1 << 31;
@@ -56,23 +57,39 @@ fn table_owner<M: Machine>(cx: &Cx<'_, M>, foreign: u64) -> Result<Arc<Domain<M>
 /// Goes on with what an earlier stretch of the vCPU's hypercalls left. `false` if that must stop
 /// again.
 pub fn finish_pending<M: Machine>(cx: &Cx<'_, M>) -> bool {
-    let Some(mfn) = cx.vcpu.unfinished.lock().take() else {
-        return true;
-    };
-    match resume_put(cx.cpu, Unfinished(mfn)) {
-        Ok(()) => true,
-        Err(Unfinished(mfn)) => {
-            *cx.vcpu.unfinished.lock() = Some(mfn);
-            false
+    finish_left_by(cx.cpu, cx.vcpu)
+}
+
+/// Likewise for any vCPU.
+pub fn finish_left_by<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> bool {
+    loop {
+        let Some(mfn) = vcpu.unfinished.lock().pop() else {
+            return true;
+        };
+        if let Err(unfinished) = resume_put(cpu, Unfinished(mfn)) {
+            leave(cpu, vcpu, Some(unfinished));
+            return false;
         }
     }
 }
 
 /// Leaves unfinished work for the next stretch.
 pub fn leave_pending<M: Machine>(cx: &Cx<'_, M>, unfinished: Option<Unfinished>) {
-    if let Some(Unfinished(mfn)) = unfinished {
-        let earlier = cx.vcpu.unfinished.lock().replace(mfn);
-        debug_assert!(earlier.is_none(), "two frames left half undone");
+    leave(cx.cpu, cx.vcpu, unfinished);
+}
+
+/// Leaves unfinished work to a vCPU, beside what it has already. Where there is no memory to note it
+/// in, it is done at once, however long that takes.
+pub(crate) fn leave<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, unfinished: Option<Unfinished>) {
+    let mut left = unfinished;
+    while let Some(Unfinished(mfn)) = left {
+        let mut list = vcpu.unfinished.lock();
+        if list.try_reserve(1).is_ok() {
+            list.push(mfn);
+            return;
+        }
+        drop(list);
+        left = resume_put(cpu, Unfinished(mfn)).err();
     }
 }
 
@@ -125,7 +142,7 @@ impl Batch {
         let mut done = 0u64;
         let mut outcome = Ok(0);
         while done < self.count {
-            let stop = cx.vcpu.unfinished.lock().is_some() && !finish_pending(cx)
+            let stop = !cx.vcpu.unfinished.lock().is_empty() && !finish_pending(cx)
                 || done % 16 == 15 && cx.cpu.preempt_needed();
             let result = if stop {
                 Err(MmError::Restart)
@@ -261,7 +278,8 @@ fn write_held<M: Machine>(
             get_type(cx.cpu, owner, table, word.kind())?;
             let outcome = replace_entry(cx.cpu, owner, frames, table, level, index, value, how);
             let dropped = put_type(cx.cpu, table).err();
-            leave_pending(cx, outcome?.or(dropped));
+            leave_pending(cx, dropped);
+            leave_pending(cx, outcome?);
             Ok(())
         }
         None => {

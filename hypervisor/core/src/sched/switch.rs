@@ -260,8 +260,7 @@ fn switch<M: Machine>(
         // Nothing of the guest stays reachable from this CPU.
         cpu.hv.machine.map_gdt(&[]);
         cpu.hv.machine.set_ldt(0);
-        cpu.hv.machine.load_cr3(None);
-        tlb::flushed(cpu);
+        tlb::flushed_by(cpu, || cpu.hv.machine.load_cr3(None));
     } else {
         load(cpu, regs, next, now);
     }
@@ -330,8 +329,7 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
             arch.user_root.or(arch.kernel_root)
         }
     };
-    machine.load_cr3(root);
-    tlb::flushed(cpu);
+    tlb::flushed_by(cpu, || machine.load_cr3(root));
     // Descriptors are read through the new address space.
     if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs) {
         crate::domain::crash(&cx, reason);

@@ -52,6 +52,8 @@ pub(crate) struct Sim {
     pub(crate) kicks: Mutex<Vec<CpuId>>,
     /// Local flushes and rounds of remote ones.
     pub(crate) flushes: AtomicU64,
+    /// What happens on another CPU while the next flush of others is under way.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Bytes written to the console.
     pub(crate) console: Mutex<Vec<u8>>,
     vectors: Mutex<BTreeMap<(u16, u8), ()>>,
@@ -87,6 +89,7 @@ impl Sim {
             deadline: Mutex::new(None),
             kicks: Mutex::new(Vec::new()),
             flushes: AtomicU64::new(0),
+            meanwhile: Mutex::new(None),
             console: Mutex::new(Vec::new()),
             vectors: Mutex::new(BTreeMap::new()),
             routes: Mutex::new(BTreeMap::new()),
@@ -297,6 +300,10 @@ impl Machine for Sim {
     }
     fn flush_others(&self, _cpus: &CpuMask) {
         self.flushes.fetch_add(1, Ordering::AcqRel);
+        let meanwhile = self.meanwhile.lock().take();
+        if let Some(act) = meanwhile {
+            act();
+        }
     }
 
     fn now(&self) -> u64 {

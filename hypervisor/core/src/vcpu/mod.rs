@@ -4,6 +4,7 @@ pub mod context;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use oxen_abi::arch_x86::CpuUserRegs;
 
@@ -94,8 +95,8 @@ pub struct Vcpu<M: Machine> {
     /// Whether the NMI handler runs: until the next iret there is no further one. Only the CPU that runs the vCPU
     /// looks at it.
     pub in_nmi: AtomicBool,
-    /// A page table that this vCPU let go of and that is not yet taken apart.
-    pub unfinished: Mutex<Option<Mfn>>,
+    /// Page tables that this vCPU let go of and that are not yet taken apart.
+    pub unfinished: Mutex<Vec<Mfn>>,
 }
 
 impl<M: Machine> Vcpu<M> {
@@ -133,7 +134,7 @@ impl<M: Machine> Vcpu<M> {
             sched: VcpuSched::default(),
             nmi_pending: AtomicBool::new(false),
             in_nmi: AtomicBool::new(false),
-            unfinished: Mutex::new(None),
+            unfinished: Mutex::new(Vec::new()),
         }
     }
 }

@@ -12,10 +12,9 @@ use crate::domain::Domain;
 use crate::error::HcResult;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
-use crate::mm::frame::CountWord;
+use crate::mm::loose::{self, Loose, Room};
 use crate::mm::{Purpose, alloc_frames};
 use crate::percpu::Cx;
-use crate::sync::atomic::Ordering;
 use crate::types::Mfn;
 
 /// Exchanges chunk by chunk; a chunk is the larger of the two extents. What was exchanged before
@@ -81,39 +80,27 @@ fn one_chunk<M: Machine>(
         let first = in_list.read_at(machine, request.nr_exchanged + n)?;
         old.extend((0..1u64 << give.extent_order).map(|page| Mfn(first.wrapping_add(page))));
     }
-    if !old.iter().all(|mfn| is_exchangeable(machine, domain, *mfn)) {
-        return Err(Errno::EINVAL);
-    }
-    // The new frames come first, beyond the limit for a moment, so that a failure changes
-    // nothing.
-    let extra = 1u64 << highest;
-    domain.memory.max.fetch_add(extra, Ordering::AcqRel);
     let order = u8::try_from(want.extent_order).map_err(|_| Errno::EINVAL)?;
-    let extents = 1u64 << (highest - want.extent_order);
+    // The new frames come first, beyond the limit for a moment, so that a failure changes nothing.
+    let bits = address_bits(want.mem_flags);
+    let extents = 1usize << (highest - want.extent_order);
     let mut new = Vec::new();
-    for _ in 0..extents {
-        match alloc_frames(
-            cx.cpu,
-            domain,
-            order,
-            address_bits(want.mem_flags),
-            Purpose::Ram,
-        ) {
-            Some(first) => new.push(first),
-            None => break,
-        }
-    }
-    domain.memory.max.fetch_sub(extra, Ordering::AcqRel);
-    if new.len() as u64 != extents {
+    new.try_reserve(extents).map_err(|_| Errno::ENOMEM)?;
+    new.extend(
+        (0..extents).map_while(|_| alloc_frames(cx.cpu, domain, order, bits, Purpose::Exchanged)),
+    );
+    let outcome = if new.len() == extents {
+        take_all(cx, domain, &old)
+    } else {
+        Err(Errno::ENOMEM)
+    };
+    if let Err(errno) = outcome {
         for first in new {
             for n in 0..1u64 << order {
                 surrender(cx, domain, first.offset(n));
             }
         }
-        return Err(Errno::ENOMEM);
-    }
-    for mfn in &old {
-        surrender(cx, domain, *mfn);
+        return Err(errno);
     }
     let out_list = GuestHandle::<u64>::new(want.extent_start);
     let base = (request.nr_exchanged << give.extent_order) >> want.extent_order;
@@ -128,13 +115,27 @@ fn one_chunk<M: Machine>(
     Ok(())
 }
 
-/// Whether the frame is the domain's and nothing but its ownership refers to it.
-fn is_exchangeable<M: Machine>(machine: &M, domain: &Domain<M>, mfn: Mfn) -> bool {
-    machine.frame(mfn).is_some_and(|frame| {
-        let word = frame.count();
-        word.owner() == domain.id
-            && word.count() == 1
-            && word.has(CountWord::ALLOCATED)
-            && !word.has(CountWord::HYPERVISOR | CountWord::IO)
-    })
+/// Takes frames out of the domain's memory and frees them. `EINVAL` if one of them is not its own, has
+/// references beside the owner's, or is named twice; all are the domain's again then.
+fn take_all<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, frames: &[Mfn]) -> Result<(), Errno> {
+    let mut taken = Vec::new();
+    taken.try_reserve(frames.len()).map_err(|_| Errno::ENOMEM)?;
+    for mfn in frames {
+        let pfn = cx.machine().m2p(*mfn);
+        let Some(loose) = loose::take(cx.hv, domain, *mfn) else {
+            give_all_back(cx, domain, taken);
+            return Err(Errno::EINVAL);
+        };
+        taken.push((loose, pfn));
+    }
+    Ok(())
+}
+
+fn give_all_back<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, taken: Vec<(Loose<M>, u64)>) {
+    for (frame, pfn) in taken {
+        let mfn = frame.mfn();
+        if Room::restore(domain).fill(cx.cpu, frame).is_some() {
+            cx.machine().set_m2p(mfn, pfn);
+        }
+    }
 }

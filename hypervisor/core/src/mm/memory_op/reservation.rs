@@ -8,6 +8,7 @@ use crate::domain::Domain;
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
+use crate::mm::update::{finish_pending, leave_pending};
 use crate::mm::{Purpose, alloc_frames, get_page, put_page, take_allocation, types};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
@@ -43,6 +44,14 @@ pub(super) fn change<M: Machine>(
     start: u64,
     arg: GuestHandle<Reservation>,
 ) -> HcResult {
+    let again = |done: u64| {
+        let command = (done << MEMOP_EXTENT_SHIFT) | u64::from(op);
+        Err(Stop::Restart([command, arg.addr(), 0, 0, 0, 0]))
+    };
+    // Page tables given back while they were pinned are taken apart before anything else.
+    if !finish_pending(cx) {
+        return again(start);
+    }
     // As in Xen, what cannot be read is a request of which no more can be done.
     let Ok(request) = arg.read(cx.machine()) else {
         return Ok(start);
@@ -65,8 +74,7 @@ pub(super) fn change<M: Machine>(
     for done in start..request.nr_extents {
         // Asked at the first one as well, for its turn begins there.
         if cx.cpu.preempt_needed() && done != start {
-            let command = (done << MEMOP_EXTENT_SHIFT) | u64::from(op);
-            return Err(Stop::Restart([command, arg.addr(), 0, 0, 0, 0]));
+            return again(done);
         }
         let ok = match op {
             XENMEM_DECREASE_RESERVATION => give_back(cx, &domain, &request, extents, done),
@@ -75,6 +83,9 @@ pub(super) fn change<M: Machine>(
         };
         if !ok {
             return Ok(done);
+        }
+        if !finish_pending(cx) {
+            return again(done + 1);
         }
     }
     Ok(request.nr_extents)
@@ -143,7 +154,7 @@ pub(super) fn surrender<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn
         put_page(cx.hv, mfn);
     }
     if types::take_pin(cx.cpu, mfn) {
-        crate::mm::update::leave_pending(cx, types::put_type(cx.cpu, mfn).err());
+        leave_pending(cx, types::put_type(cx.cpu, mfn).err());
         put_page(cx.hv, mfn);
         taken = true;
     }
