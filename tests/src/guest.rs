@@ -26,6 +26,8 @@ pub struct GuestRun {
     pub cpus: u32,
     /// What the machine's clock follows.
     pub clock: Clock,
+    /// Two NUMA nodes.
+    pub two_nodes: bool,
     /// The longest that it may take.
     pub time: Duration,
 }

@@ -205,6 +205,7 @@ const GUEST: GuestRun = GuestRun {
     on: &[],
     cpus: 1,
     clock: Clock::Host,
+    two_nodes: false,
     time: Duration::from_secs(300),
 };
 
@@ -284,6 +285,14 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         cpus: 1,
         clock: Clock::Instructions,
         time: Duration::from_secs(600),
+        ..GUEST
+    },
+    GuestRun {
+        name: "two NUMA nodes",
+        args: "mode=conformance only=numa exit=reboot",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        cpus: 2,
+        two_nodes: true,
         ..GUEST
     },
 ];

@@ -47,6 +47,8 @@ pub struct Machine {
     pub clock: Clock,
     /// Changes to the CPU model, as QEMU takes them: `,vendor=GenuineIntel`.
     pub cpu: &'static str,
+    /// Two NUMA nodes, the CPUs and the memory (which must be an even number of MiB and given so) halved.
+    pub two_nodes: bool,
     /// The serial port that is the console.
     pub port: Port,
     /// Where the emulator is asked for, and leaves, traces of what it executes.
@@ -101,6 +103,7 @@ impl Machine {
             cpu: "",
             port: Port::Com1,
             trace: None,
+            two_nodes: false,
             monitor: None,
         }
     }
@@ -141,6 +144,9 @@ impl Machine {
             "-device",
             DEBUG_EXIT,
         ]);
+        if self.two_nodes {
+            self.add_nodes(&mut qemu)?;
+        }
         qemu.args(["-chardev", chardev]);
         if let Some(monitor) = &self.monitor {
             qemu.arg("-monitor");
@@ -209,6 +215,30 @@ impl Machine {
         }
         qemu.stdin(Stdio::null());
         Ok(qemu)
+    }
+}
+
+impl Machine {
+    fn add_nodes(&self, qemu: &mut Command) -> Result<()> {
+        let size: u32 = self
+            .memory
+            .strip_suffix('M')
+            .and_then(|size| size.parse().ok())
+            .context("the memory of two nodes is to be given in MiB")?;
+        let half = self.cpus / 2;
+        for (node, first, last) in [(0, 0, half.max(1) - 1), (1, half, self.cpus - 1)] {
+            qemu.arg("-object");
+            qemu.arg(format!(
+                "memory-backend-ram,id=ram{node},size={}M",
+                size / 2
+            ));
+            qemu.arg("-numa");
+            qemu.arg(format!(
+                "node,nodeid={node},memdev=ram{node},cpus={first}-{last}"
+            ));
+        }
+        qemu.args(["-numa", "dist,src=0,dst=1,val=30"]);
+        Ok(())
     }
 }
 

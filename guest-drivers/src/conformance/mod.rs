@@ -22,6 +22,7 @@ mod isolation;
 mod mappings;
 mod memory;
 mod multicall;
+mod numa;
 mod physmap;
 mod pinning;
 mod refused;
@@ -268,6 +269,7 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     vcpus::run(&mut suite);
     assist::run(&mut suite);
     control::run(&mut suite);
+    numa::run(&mut suite);
     reservation::run(&mut suite);
     grants::run(&mut suite);
     grants_given::run(&mut suite);

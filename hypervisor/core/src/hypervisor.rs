@@ -21,8 +21,8 @@ use crate::vcpu::Vcpu;
 pub struct HostInfo {
     /// The hypervisor's command line, without the image's name.
     pub command_line: alloc::string::String,
-    /// Nodes, for `sysctl` (1 without SRAT).
-    pub nodes: u32,
+    /// NUMA nodes.
+    pub nodes: crate::mm::nodes::Nodes,
     /// Threads a core, cores a socket.
     pub threads_per_core: u32,
     /// Cores a socket.

@@ -6,11 +6,11 @@ use alloc::sync::Arc;
 use crate::domain::{Domain, Limits};
 use crate::hypervisor::{HostInfo, Hypervisor};
 use crate::machine::Machine;
-use crate::mm::heap::Heap;
+use crate::mm::heap::{Heap, Pool};
 use crate::options::Options;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::Ordering;
-use crate::types::{CpuId, DomId, Mfn, VcpuId};
+use crate::types::{CpuId, DomId, Mfn, PAGE_SHIFT, VcpuId};
 use crate::vcpu::Vcpu;
 
 /// Makes the hypervisor. `free` are the frames that nobody uses, as first frame and frame past
@@ -25,7 +25,11 @@ pub fn hypervisor<M: Machine>(
     cpu_count: usize,
 ) -> &'static Hypervisor<M> {
     let (options, warnings) = Options::parse(command_line);
-    let heap = Heap::new();
+    let pool = Pool {
+        bits: options.dma_bits,
+        kept: options.dma_emergency_pool >> PAGE_SHIFT,
+    };
+    let heap = Heap::new(core::mem::take(&mut host.nodes), pool);
     for (first, end) in free {
         heap.add(&machine, first, end);
     }

@@ -1,12 +1,19 @@
 //! Free frames: a binary buddy allocator over the frame table.
 //!
-//! Blocks are kept by zone (the number of significant bits of their first frame's number) and
-//! order, so that a request for frames below 2^n bytes looks only at zones that fit.
+//! Blocks are kept by NUMA node, zone (the number of significant bits of their first frame's
+//! number) and order, so that a request for frames below 2^n bytes looks only at zones that fit,
+//! and one for memory near a CPU at that CPU's node first. Memory that devices of few address bits
+//! reach is handed out last.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use oxen_abi::errno::Errno;
 
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, Frame, TypeWord};
+use crate::mm::nodes::Nodes;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{DomId, Mfn, PAGE_SHIFT};
@@ -16,10 +23,49 @@ pub const MAX_ORDER: u8 = 18;
 const ORDERS: usize = MAX_ORDER as usize + 1;
 const ZONES: usize = 33;
 
+/// Where frames are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Their addresses fit in so many bits; 64 = any.
+    pub bits: u32,
+    /// Near this node, if there is one of this number.
+    pub node: Option<usize>,
+    /// In no other node.
+    pub exact: bool,
+}
+
+impl From<u32> for Place {
+    /// Frames whose addresses fit in so many bits, anywhere.
+    fn from(bits: u32) -> Self {
+        Self {
+            bits,
+            node: None,
+            exact: false,
+        }
+    }
+}
+
+/// Memory for devices that reach no further (`dma_bits`, `dma_emergency_pool`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Their address bits.
+    pub bits: u32,
+    /// Frames below that which only requests with a width get.
+    pub kept: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { bits: 30, kept: 0 }
+    }
+}
+
 /// Free frames of the host.
 pub struct Heap {
     lists: Mutex<Lists>,
     free: AtomicU64,
+    nodes: Nodes,
+    pool: Pool,
     /// Frames that are set aside for domains, together; changed with the lists locked.
     claimed: AtomicU64,
 }
@@ -36,9 +82,14 @@ impl Claim {
     }
 }
 
+/// A node's blocks, by zone and order.
+type Heads = [[u32; ORDERS]; ZONES];
+
 struct Lists {
-    /// First free block; 0 = none (frame 0 is never in the heap).
-    heads: [[u32; ORDERS]; ZONES],
+    /// First free block of each kind, by node; 0 = none (frame 0 is never in the heap).
+    heads: Vec<Heads>,
+    /// Free frames, by node and zone.
+    free: Vec<[u64; ZONES]>,
 }
 
 /// Zone of a frame number.
@@ -47,26 +98,45 @@ const fn zone_of(mfn: u64) -> usize {
     if bits < ZONES { bits } else { ZONES - 1 }
 }
 
+/// The highest zone whose frames' addresses all fit in so many bits.
+fn highest_zone(bits: u32) -> usize {
+    (bits.saturating_sub(PAGE_SHIFT) as usize).min(ZONES - 1)
+}
+
 fn index(mfn: Mfn) -> u32 {
     u32::try_from(mfn.0).unwrap_or(0)
 }
 
 impl Default for Heap {
     fn default() -> Self {
-        Self {
-            lists: Mutex::new(Lists {
-                heads: [[0; ORDERS]; ZONES],
-            }),
-            free: AtomicU64::new(0),
-            claimed: AtomicU64::new(0),
-        }
+        Self::new(Nodes::default(), Pool::default())
     }
 }
 
 impl Heap {
     /// An empty heap.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(nodes: Nodes, pool: Pool) -> Self {
+        Self {
+            lists: Mutex::new(Lists {
+                heads: vec![[[0; ORDERS]; ZONES]; nodes.count()],
+                free: vec![[0; ZONES]; nodes.count()],
+            }),
+            free: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
+            nodes,
+            pool,
+        }
+    }
+
+    /// The host's nodes.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Free frames of a node.
+    pub fn free_in_node(&self, node: usize) -> u64 {
+        let lists = self.lists.lock();
+        lists.free.get(node).map_or(0, |zones| zones.iter().sum())
     }
 
     /// Free frames.
@@ -106,7 +176,11 @@ impl Heap {
         let mut at = first.0.max(1);
         while at < end.0 {
             let mut order = MAX_ORDER;
-            while order > 0 && (at.trailing_zeros() < u32::from(order) || at + (1 << order) > end.0)
+            let node = self.nodes.of_frame(Mfn(at));
+            while order > 0
+                && (at.trailing_zeros() < u32::from(order)
+                    || at + (1 << order) > end.0
+                    || self.nodes.of_frame(Mfn(at + (1 << order) - 1)) != node)
             {
                 order -= 1;
             }
@@ -115,11 +189,16 @@ impl Heap {
         }
     }
 
-    /// For the hypervisor itself, whoever claims what: takes a block of 2^`order` frames whose addresses fit in `bits` bits (64 = any). The
-    /// frames come with a count word of zero and their old `CountWord::DIRTY` mark in the
-    /// first value; the stamp says when their last owner lost them.
-    pub fn alloc<M: Machine>(&self, machine: &M, order: u8, bits: u32) -> Option<Mfn> {
-        self.take(machine, order, bits, None)
+    /// For the hypervisor itself, whoever claims what: takes a block of 2^`order` frames at a
+    /// place. The frames come with a count word of zero and their old `CountWord::DIRTY` mark in
+    /// the first value; the stamp says when their last owner lost them.
+    pub fn alloc<M: Machine>(
+        &self,
+        machine: &M,
+        order: u8,
+        place: impl Into<Place>,
+    ) -> Option<Mfn> {
+        self.take(machine, order, place.into(), None)
     }
 
     /// The same for a domain, which leaves alone what is set aside for others.
@@ -127,71 +206,80 @@ impl Heap {
         &self,
         machine: &M,
         order: u8,
-        bits: u32,
+        place: Place,
         claim: &Claim,
     ) -> Option<Mfn> {
-        self.take(machine, order, bits, Some(claim))
+        self.take(machine, order, place, Some(claim))
     }
 
     fn take<M: Machine>(
         &self,
         machine: &M,
         order: u8,
-        bits: u32,
+        place: Place,
         claim: Option<&Claim>,
     ) -> Option<Mfn> {
         if order > MAX_ORDER {
             return None;
         }
         let frames = 1 << order;
-        let top = (bits.saturating_sub(PAGE_SHIFT) as usize).min(ZONES - 1);
+        let wanted = place.node.filter(|node| *node < self.nodes.count());
+        if place.exact && wanted.is_none() {
+            return None;
+        }
+        let first = wanted.unwrap_or(0);
+        let near;
+        let only = [first];
+        let nodes: &[usize] = if place.exact || self.nodes.count() == 1 {
+            &only
+        } else {
+            near = self.nodes.nearest(first);
+            &near
+        };
+        let (top, low) = (highest_zone(place.bits), highest_zone(self.pool.bits));
         let mut lists = self.lists.lock();
         let short = self.claimed_frames().saturating_add(frames) > self.free_frames();
         if short && claim.is_some_and(|claim| claim.frames() < frames) {
             return None;
         }
-        // High zones first, so that low memory is left for those who need it.
-        for zone in (0..=top).rev() {
-            for found in order..=MAX_ORDER {
-                let Some(head) = lists.pop(machine, zone, found) else {
-                    continue;
-                };
-                let mut size = found;
-                while size > order {
-                    size -= 1;
-                    lists.push(machine, head.offset(1 << size), size);
-                }
-                self.free.fetch_sub(frames, Ordering::AcqRel);
-                if let Some(claim) = claim {
-                    let used = claim.frames().min(frames);
-                    claim.0.fetch_sub(used, Ordering::AcqRel);
-                    self.claimed.fetch_sub(used, Ordering::AcqRel);
-                }
-                return Some(head);
+        let mut block = lists.take(machine, nodes, low + 1..=top, order);
+        let ordinary = place.bits >= u64::BITS;
+        let kept = if ordinary { self.pool.kept } else { 0 };
+        if block.is_none() && (kept == 0 || lists.free_below(low) >= kept.saturating_add(frames)) {
+            block = lists.take(machine, nodes, 0..=top.min(low), order);
+        }
+        if block.is_some() {
+            self.free.fetch_sub(frames, Ordering::AcqRel);
+            if let Some(claim) = claim {
+                let used = claim.frames().min(frames);
+                claim.0.fetch_sub(used, Ordering::AcqRel);
+                self.claimed.fetch_sub(used, Ordering::AcqRel);
             }
         }
-        None
+        block
     }
 
     /// Gives a block back. Its frames' count words must be zero but for `DIRTY`.
     pub fn free<M: Machine>(&self, machine: &M, first: Mfn, order: u8) {
         let mut lists = self.lists.lock();
         let (mut block, mut size) = (first, order);
+        let node = self.nodes.of_frame(first);
         while size < MAX_ORDER {
             let buddy = Mfn(block.0 ^ (1 << size));
             let mergeable = buddy.0 != 0
                 && zone_of(buddy.0) == zone_of(block.0)
+                && self.nodes.of_frame(buddy) == node
                 && machine
                     .frame(buddy)
                     .is_some_and(|frame| free_order(frame) == Some(size));
             if !mergeable {
                 break;
             }
-            lists.unlink(machine, buddy, size);
+            lists.unlink(machine, node, buddy, size);
             block = Mfn(block.0 & !(1 << size));
             size += 1;
         }
-        lists.push(machine, block, size);
+        lists.push(machine, node, block, size);
         self.free.fetch_add(1 << order, Ordering::AcqRel);
     }
 }
@@ -205,13 +293,56 @@ fn free_order(frame: &Frame) -> Option<u8> {
 }
 
 impl Lists {
-    fn head(&mut self, zone: usize, order: u8) -> Option<&mut u32> {
-        self.heads.get_mut(zone)?.get_mut(usize::from(order))
+    fn head(&mut self, node: usize, zone: usize, order: u8) -> Option<&mut u32> {
+        let zones = self.heads.get_mut(node)?;
+        zones.get_mut(zone)?.get_mut(usize::from(order))
     }
 
-    fn push<M: Machine>(&mut self, machine: &M, block: Mfn, order: u8) {
-        let (Some(frame), Some(head)) = (machine.frame(block), self.head(zone_of(block.0), order))
-        else {
+    fn free(&mut self, node: usize, block: Mfn) -> Option<&mut u64> {
+        self.free.get_mut(node)?.get_mut(zone_of(block.0))
+    }
+
+    /// Free frames in zones up to this one, of all nodes.
+    fn free_below(&self, zone: usize) -> u64 {
+        let zones = self
+            .free
+            .iter()
+            .flat_map(|zones| zones.iter().take(zone + 1));
+        zones.sum()
+    }
+
+    /// Takes a block out of the first node that has one, from its highest zone, and splits it.
+    fn take<M: Machine>(
+        &mut self,
+        machine: &M,
+        nodes: &[usize],
+        zones: RangeInclusive<usize>,
+        order: u8,
+    ) -> Option<Mfn> {
+        for node in nodes {
+            for zone in zones.clone().rev() {
+                for found in order..=MAX_ORDER {
+                    let Some(head) = self.pop(machine, *node, zone, found) else {
+                        continue;
+                    };
+                    for size in (order..found).rev() {
+                        self.push(machine, *node, head.offset(1 << size), size);
+                    }
+                    return Some(head);
+                }
+            }
+        }
+        None
+    }
+
+    fn push<M: Machine>(&mut self, machine: &M, node: usize, block: Mfn, order: u8) {
+        if let Some(free) = self.free(node, block) {
+            *free += 1 << order;
+        }
+        let (Some(frame), Some(head)) = (
+            machine.frame(block),
+            self.head(node, zone_of(block.0), order),
+        ) else {
             return;
         };
         let dirty = frame.count().0 & CountWord::DIRTY;
@@ -228,17 +359,20 @@ impl Lists {
         *head = index(block);
     }
 
-    fn pop<M: Machine>(&mut self, machine: &M, zone: usize, order: u8) -> Option<Mfn> {
-        let first = *self.head(zone, order)?;
+    fn pop<M: Machine>(&mut self, machine: &M, node: usize, zone: usize, order: u8) -> Option<Mfn> {
+        let first = *self.head(node, zone, order)?;
         if first == 0 {
             return None;
         }
         let block = Mfn(u64::from(first));
-        self.unlink(machine, block, order);
+        self.unlink(machine, node, block, order);
         Some(block)
     }
 
-    fn unlink<M: Machine>(&mut self, machine: &M, block: Mfn, order: u8) {
+    fn unlink<M: Machine>(&mut self, machine: &M, node: usize, block: Mfn, order: u8) {
+        if let Some(free) = self.free(node, block) {
+            *free -= 1 << order;
+        }
         let Some(frame) = machine.frame(block) else {
             return;
         };
@@ -250,7 +384,7 @@ impl Lists {
             next.prev.store(prev, Ordering::Relaxed);
         }
         if prev == 0 {
-            if let Some(head) = self.head(zone_of(block.0), order) {
+            if let Some(head) = self.head(node, zone_of(block.0), order) {
                 *head = next;
             }
         } else if let Some(prev) = machine.frame(Mfn(u64::from(prev))) {
@@ -258,5 +392,80 @@ impl Lists {
         }
         frame.set_count(CountWord(frame.count().0 & CountWord::DIRTY));
         frame.set_types(TypeWord(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Sim;
+
+    /// Frames 1 to 4095, of which the upper half is node 1's; low memory ends at frame 1024.
+    fn heap(kept: u64) -> (Sim, Heap) {
+        let machine = Sim::new(4096);
+        let memory = vec![(Mfn(0), Mfn(2048), 0), (Mfn(2048), Mfn(4096), 1)];
+        let nodes = Nodes::new(2, memory, vec![0, 1], |_, _| 10);
+        let heap = Heap::new(nodes, Pool { bits: 22, kept });
+        heap.add(&machine, Mfn(1), Mfn(4096));
+        (machine, heap)
+    }
+
+    fn near(node: usize, exact: bool) -> Place {
+        Place {
+            bits: 64,
+            node: Some(node),
+            exact,
+        }
+    }
+
+    #[test]
+    fn frames_come_from_the_wanted_node_first() {
+        let (machine, heap) = heap(0);
+        let mut got = [0; 2];
+        for _ in 0..2048 {
+            let mfn = heap
+                .alloc(&machine, 0, near(1, true))
+                .expect("node 1 has frames");
+            got[heap.nodes().of_frame(mfn)] += 1;
+        }
+        assert_eq!((got, heap.free_in_node(1)), ([0, 2048], 0));
+        assert_eq!(heap.alloc(&machine, 0, near(1, true)), None);
+        let other = heap
+            .alloc(&machine, 0, near(1, false))
+            .expect("node 0 has frames");
+        assert!(other.0 < 2048);
+        assert_eq!(heap.alloc(&machine, 0, near(2, true)), None);
+        assert_eq!(heap.free_frames(), 4095 - 2049);
+        assert_eq!(heap.free_in_node(0), heap.free_frames());
+    }
+
+    #[test]
+    fn blocks_of_two_nodes_do_not_merge() {
+        let (machine, heap) = heap(0);
+        let mut all = Vec::new();
+        while let Some(mfn) = heap.alloc(&machine, 0, 64) {
+            all.push(mfn);
+        }
+        assert_eq!(all.len(), 4095);
+        for mfn in all {
+            heap.free(&machine, mfn, 0);
+        }
+        // 2048 frames from frame 2048 on are one block; with a neighbour it would be larger.
+        assert!(heap.alloc(&machine, 12, 64).is_none());
+        assert_eq!(heap.alloc(&machine, 11, near(1, true)), Some(Mfn(2048)));
+        assert_eq!(heap.free_in_node(0), 2047);
+    }
+
+    #[test]
+    fn low_memory_is_used_last_and_kept() {
+        let (machine, heap) = heap(100);
+        let mut low = 0;
+        while let Some(mfn) = heap.alloc(&machine, 0, 64) {
+            assert!(mfn.0 >= 1024 || heap.free_frames() < 1023, "{mfn:?}");
+            low += u64::from(mfn.0 < 1024);
+        }
+        assert_eq!(low, 1023 - 100);
+        assert_eq!(heap.free_frames(), 100);
+        assert!(heap.alloc(&machine, 0, 22).is_some());
     }
 }

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod heap;
 pub(crate) mod loose;
 pub mod memory_op;
+pub mod nodes;
 pub mod pte;
 pub mod ptwr;
 pub mod ranges;
@@ -27,6 +28,7 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, Dropped, PageType, TypeWord, drop_page};
+use crate::mm::heap::Place;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Once};
@@ -213,17 +215,22 @@ pub enum Purpose {
     Shared,
 }
 
-/// Allocates 2^`order` frames below 2^`bits` for a domain. `None` when there are none, when the
-/// domain may not have more, or when it dies. (Frames of [`Purpose::Shared`] are given back by
-/// whoever asked for them, who has to look at that himself.)
+/// Allocates 2^`order` frames at a place for a domain, near this CPU if no node is named. `None`
+/// when there are none, when the domain may not have more, or when it dies. (Frames of
+/// [`Purpose::Shared`] are given back by whoever asked for them, who has to look at that himself.)
 pub fn alloc_frames<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     order: u8,
-    bits: u32,
+    place: impl Into<Place>,
     purpose: Purpose,
 ) -> Option<Mfn> {
     let hv = cpu.hv;
+    let place = place.into();
+    let place = Place {
+        node: place.node.or_else(|| Some(hv.heap.nodes().of_cpu(cpu.id))),
+        ..place
+    };
     let frames = 1u64 << order;
     match purpose {
         Purpose::Shared => {}
@@ -238,7 +245,7 @@ pub fn alloc_frames<M: Machine>(
         Purpose::Shared | Purpose::Exchanged => &none,
         Purpose::Ram | Purpose::Built => &domain.memory.claim,
     };
-    let Some(first) = hv.heap.alloc_claimed(&hv.machine, order, bits, claim) else {
+    let Some(first) = hv.heap.alloc_claimed(&hv.machine, order, place, claim) else {
         if purpose != Purpose::Shared {
             unreserve(&domain.memory, frames);
         }

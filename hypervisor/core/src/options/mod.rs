@@ -91,6 +91,10 @@ pub struct Options {
     pub mem: Option<u64>,
     /// `badpage=`: frames not to use.
     pub bad_pages: Vec<u64>,
+    /// `dma_bits=`: address bits of devices that reach no further; memory below is used last.
+    pub dma_bits: u32,
+    /// `dma_emergency_pool=`: bytes of that memory which ordinary requests do not get.
+    pub dma_emergency_pool: u64,
     /// `dom0_mem=`.
     pub dom0_mem: Dom0Mem,
     /// `dom0_max_vcpus=`.
@@ -133,6 +137,8 @@ impl Default for Options {
             nmi: Nmi::Fatal,
             mem: None,
             bad_pages: Vec::new(),
+            dma_bits: 30,
+            dma_emergency_pool: 0,
             dom0_mem: Dom0Mem::default(),
             dom0_max_vcpus: Dom0Vcpus::default(),
             dom0_vcpus_pin: false,

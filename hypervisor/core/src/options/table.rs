@@ -35,7 +35,6 @@ const NOT_YET: &str = "this version does not use it yet";
 const AUTOMATIC: &str = "what it asks for is found out by the hypervisor itself";
 const GONE: &str = "the hardware it was made for is not supported";
 const NO_REAL_MODE: &str = "the BIOS is not called";
-const LOW_LAST: &str = "memory is handed out from the top, so that low memory is left for devices";
 
 /// All options, by name.
 #[rustfmt::skip]
@@ -70,8 +69,8 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("lapic", Action::Nothing(AUTOMATIC)),
     ("nolapic", Action::Nothing("a local APIC is needed")),
     ("apic", Action::Checked(|v| matches!(v, "bigsmp" | "default" | "es7000" | "summit"), "bigsmp, default, es7000 or summit", GONE)),
-    ("dma_bits", Action::Checked(|v| number(v).is_some_and(|bits| (12..=64).contains(&bits)), "a number of bits from 12 to 64", LOW_LAST)),
-    ("dma_emergency_pool", Action::Checked(|v| size(v).is_some(), "<number>[B|K|M|G]", LOW_LAST)),
+    ("dma_bits", Action::Value(|o, v| { o.dma_bits = number(v).and_then(|n| u32::try_from(n).ok()).filter(|n| (20..=52).contains(n))?; Some(()) }, "a number of bits from 20 to 52")),
+    ("dma_emergency_pool", Action::Value(|o, v| { o.dma_emergency_pool = size(v)?; Some(()) }, "<number>[B|K|M|G]")),
     ("hap", Action::Nothing("there are no HVM guests yet")),
     ("acpi", Action::PassOn),
     ("acpi_skip_timer_override", Action::PassOn),

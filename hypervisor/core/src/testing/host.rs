@@ -37,7 +37,6 @@ impl Host {
         let heap = Heap::default();
         heap.add(&machine, Mfn(1), Mfn(frames));
         let info = HostInfo {
-            nodes: 1,
             total_frames: frames,
             ..HostInfo::default()
         };

@@ -8,11 +8,13 @@ mod hpet;
 mod madt;
 mod mcfg;
 mod rsdp;
+mod srat;
 mod table;
 
 pub use fadt::{Fadt, Register, Space};
 pub use madt::{Cpu, IoApic, LocalNmi, Madt, Override};
 pub use mcfg::Ecam;
+pub use srat::Numa;
 
 use arrayvec::ArrayVec;
 use spin::Once;
@@ -34,6 +36,8 @@ pub struct AcpiInfo {
     pub ecam: ArrayVec<Ecam, MAX_ECAM>,
     /// Physical address of the HPET's registers.
     pub hpet: Option<u64>,
+    /// NUMA nodes.
+    pub numa: Numa,
     /// How many tables were found.
     pub tables: usize,
 }
@@ -46,6 +50,7 @@ impl AcpiInfo {
             fadt: None,
             ecam: ArrayVec::new_const(),
             hpet: None,
+            numa: Numa::new(),
             tables: 0,
         }
     }
@@ -65,6 +70,8 @@ impl AcpiInfo {
                 b"APIC" if self.madt.is_none() => self.madt = Some(madt::read(&table)),
                 b"FACP" if self.fadt.is_none() => self.fadt = fadt::read(&table),
                 b"MCFG" => mcfg::read(&table, &mut self.ecam),
+                b"SRAT" => self.numa.read_affinity(&table),
+                b"SLIT" => self.numa.read_distances(&table),
                 b"HPET" if self.hpet.is_none() => self.hpet = hpet::read(&table),
                 _ => {}
             }

@@ -7,6 +7,7 @@ use oxen_abi::memory::E820Entry;
 use oxen_abi::start_info::{Dom0VgaConsoleInfo, XEN_VGATYPE_TEXT_MODE_3};
 use oxen_core::dom0::{self, Boot};
 use oxen_core::hypervisor::{HostInfo, Hypervisor};
+use oxen_core::mm::nodes::Nodes;
 use oxen_core::{CpuId, Mfn};
 use spin::Once;
 
@@ -124,13 +125,41 @@ fn host_info(free: &Ranges, modules: &Ranges) -> HostInfo {
         (most.0.max(place.thread), most.1.max(place.core))
     });
     HostInfo {
-        nodes: 1,
+        nodes: nodes(),
         threads_per_core: threads + 1,
         cores_per_socket: cores + 1,
         total_frames: memory::total_ram() >> PAGE_SHIFT,
         e820: e820(free, modules),
         ..HostInfo::default()
     }
+}
+
+/// The nodes that the firmware names. RAM counts, not the firmware's gaps in it.
+#[inline(never)]
+fn nodes() -> Nodes {
+    let numa = &acpi::info().numa;
+    let mut memory = Vec::new();
+    for piece in numa.memory() {
+        for (start, end) in &super::e820::ram_pages(memory::map()) {
+            let (first, last) = (piece.start.max(*start), piece.end.min(*end));
+            if first < last {
+                memory.push((
+                    Mfn(first >> PAGE_SHIFT),
+                    Mfn(last >> PAGE_SHIFT),
+                    piece.node,
+                ));
+            }
+        }
+    }
+    let cpus = (0..percpu::cpu_count())
+        .map(|cpu| percpu::get(cpu).map_or(0, |data| numa.node_of_cpu(data.apic_id)))
+        .collect();
+    if numa.nodes() > 1 {
+        console::println!("NUMA: {} nodes", numa.nodes());
+    }
+    Nodes::new(numa.nodes(), memory, cpus, |from, to| {
+        numa.distance(from, to)
+    })
 }
 
 /// The memory map for dom0, not inlined for its long lists: what the hypervisor keeps of the RAM above 1 MiB, and its interrupt controllers, are

@@ -97,25 +97,27 @@ pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union
     Ok(Answer::Done)
 }
 
-/// The one node there is.
-fn node() -> CpuMask {
+/// All nodes there are.
+fn all_nodes<M: Machine>(cx: &Cx<'_, M>) -> CpuMask {
     let mut mask = CpuMask::EMPTY;
-    mask.insert(crate::CpuId(0));
+    let count = u16::try_from(cx.hv.heap.nodes().count()).unwrap_or(u16::MAX);
+    (0..count).for_each(|node| mask.insert(crate::CpuId(node)));
     mask
 }
 
-/// `getnodeaffinity`.
+/// `getnodeaffinity`: memory comes from near the CPU that asks, or from where a request says; no
+/// domain has a node of its own.
 pub(super) fn get_nodes<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
     let NodeAffinity { nodemap } = take(u);
-    bitmap::write(cx.machine(), &nodemap, &node())?;
+    bitmap::write(cx.machine(), &nodemap, &all_nodes(cx))?;
     Ok(Answer::Done)
 }
 
-/// `setnodeaffinity`: the one node must be in it.
+/// `setnodeaffinity`: some node that exists must be in it.
 pub(super) fn set_nodes<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
     let NodeAffinity { nodemap } = take(u);
     let nodes = bitmap::read(cx.machine(), &nodemap)?;
-    if nodes.contains(crate::CpuId(0)) {
+    if all_nodes(cx).iter().any(|node| nodes.contains(node)) {
         Ok(Answer::Done)
     } else {
         Err(Errno::EINVAL.into())

@@ -53,11 +53,15 @@ pub(super) fn topology<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     request.num_cpus = request.num_cpus.min(count(cx.hv));
     let threads = cx.hv.host.threads_per_core.max(1);
     let per_socket = threads.saturating_mul(cx.hv.host.cores_per_socket.max(1));
+    let node = |cpu| {
+        let cpu = u16::try_from(cpu).map_or(CpuId(u16::MAX), CpuId);
+        cx.hv.heap.nodes().of_cpu(cpu)
+    };
     for cpu in 0..request.num_cpus {
         let topo = CpuTopo {
             core: cpu / threads,
             socket: cpu / per_socket,
-            node: 0,
+            node: u32::try_from(node(cpu)).unwrap_or(0),
         };
         handle.write_at(cx.machine(), u64::from(cpu), &topo)?;
     }

@@ -10,7 +10,7 @@ use super::super::{Answer, Outcome, Union, put, take};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::percpu::Cx;
-use crate::types::{DomId, PAGE_SHIFT, PAGE_SIZE};
+use crate::types::{DomId, PAGE_SHIFT};
 
 /// `physinfo`.
 pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
@@ -26,8 +26,8 @@ pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
         cores_per_socket: hv.host.cores_per_socket,
         nr_cpus: number(machine.cpus().iter().count()),
         max_cpu_id: number(hv.cpu_count().saturating_sub(1)),
-        nr_nodes: hv.host.nodes,
-        max_node_id: hv.host.nodes.saturating_sub(1),
+        nr_nodes: number(hv.heap.nodes().count()),
+        max_node_id: number(hv.heap.nodes().count() - 1),
         cpu_khz: u32::try_from(machine.tsc_khz()).unwrap_or(u32::MAX),
         capabilities: XEN_SYSCTL_PHYSCAP_PV
             | XEN_SYSCTL_PHYSCAP_GNTTAB_V1
@@ -112,38 +112,46 @@ pub(super) fn debug_keys<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
     Ok(Answer::Done)
 }
 
-/// `availheap`. Only the whole heap's figure is kept, so a width has no influence.
+/// `availheap`: of one node, or of all with node -1. A width has no influence.
 pub(super) fn free_memory<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut request: AvailHeap = take(u);
-    let node_exists = request.node == -1 || request.node == 0;
-    let free = if node_exists {
-        cx.hv.heap.free_frames()
-    } else {
-        0
+    let heap = &cx.hv.heap;
+    let free = match usize::try_from(request.node) {
+        Ok(node) => heap.free_in_node(node),
+        Err(_) if request.node == -1 => heap.free_frames(),
+        Err(_) => 0,
     };
     request.avail_bytes = free << PAGE_SHIFT;
     put(u, &request)
 }
 
-/// `numainfo`: one node has it all. Null handles ask for the number of nodes.
+/// `numainfo`: memory and distances of each node. Null handles ask for the number of nodes.
 pub(super) fn nodes<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
-    /// What firmware calls the distance of a node to itself.
-    const LOCAL: u32 = 10;
     let mut request: NumaInfo = take(u);
-    if request.num_nodes > 0 {
-        let memory = GuestHandle::<MemInfo>::new(request.meminfo);
+    let (heap, machine) = (&cx.hv.heap, cx.machine());
+    let nodes = heap.nodes();
+    let memory = GuestHandle::<MemInfo>::new(request.meminfo);
+    let distances = GuestHandle::<u32>::new(request.distance);
+    let count = nodes.count();
+    let asked = usize::try_from(request.num_nodes).unwrap_or(usize::MAX);
+    let told = count.min(asked);
+    for node in 0..told {
         if !memory.is_null() {
             let info = MemInfo {
-                memsize: cx.hv.host.total_frames * PAGE_SIZE,
-                memfree: cx.hv.heap.free_frames() << PAGE_SHIFT,
+                memsize: nodes.frames(node, cx.hv.host.total_frames) << PAGE_SHIFT,
+                memfree: heap.free_in_node(node) << PAGE_SHIFT,
             };
-            memory.write(cx.machine(), &info)?;
+            memory.write_at(machine, node as u64, &info)?;
         }
-        let distance = GuestHandle::<u32>::new(request.distance);
-        if !distance.is_null() {
-            distance.write(cx.machine(), &LOCAL)?;
+        if distances.is_null() {
+            continue;
+        }
+        for other in 0..told {
+            let distance = u32::from(nodes.distance(node, other));
+            distances.write_at(machine, (node * told + other) as u64, &distance)?;
         }
     }
-    request.num_nodes = 1;
+    let none = memory.is_null() && distances.is_null();
+    request.num_nodes = u32::try_from(if none { count } else { told }).unwrap_or(u32::MAX);
     put(u, &request)
 }

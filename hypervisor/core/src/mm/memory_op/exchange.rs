@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use oxen_abi::errno::Errno;
 use oxen_abi::memory::Exchange;
 
-use super::reservation::{address_bits, max_order, surrender};
+use super::reservation::{max_order, place, surrender};
 use super::target;
 use crate::domain::Domain;
 use crate::error::HcResult;
@@ -82,12 +82,12 @@ fn one_chunk<M: Machine>(
     }
     let order = u8::try_from(want.extent_order).map_err(|_| Errno::EINVAL)?;
     // The new frames come first, beyond the limit for a moment, so that a failure changes nothing.
-    let bits = address_bits(want.mem_flags);
+    let place = place(want.mem_flags);
     let extents = 1usize << (highest - want.extent_order);
     let mut new = Vec::new();
     new.try_reserve(extents).map_err(|_| Errno::ENOMEM)?;
     new.extend(
-        (0..extents).map_while(|_| alloc_frames(cx.cpu, domain, order, bits, Purpose::Exchanged)),
+        (0..extents).map_while(|_| alloc_frames(cx.cpu, domain, order, place, Purpose::Exchanged)),
     );
     let outcome = if new.len() == extents {
         take_all(cx, domain, &old)

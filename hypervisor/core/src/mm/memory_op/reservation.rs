@@ -8,6 +8,7 @@ use crate::domain::Domain;
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
+use crate::mm::heap::Place;
 use crate::mm::update::{finish_pending, leave_pending};
 use crate::mm::{Purpose, alloc_frames, get_page, put_page, take_allocation, types};
 use crate::percpu::Cx;
@@ -24,6 +25,17 @@ pub(super) fn address_bits(flags: u32) -> u32 {
     match flags & XENMEMF_ADDRESS_BITS_MASK {
         0 => 64,
         bits => bits,
+    }
+}
+
+/// Where a request asks for memory: `XENMEMF_address_bits`, `XENMEMF_node` (0 = any, else one more
+/// than the node) and `XENMEMF_exact_node_request`.
+pub(super) fn place(flags: u32) -> Place {
+    let node = (flags >> 8 & 0xff).checked_sub(1);
+    Place {
+        bits: address_bits(flags),
+        node: node.map(|node| node as usize),
+        exact: node.is_some() && flags & XENMEMF_EXACT_NODE_REQUEST != 0,
     }
 }
 
@@ -102,8 +114,8 @@ fn increase<M: Machine>(
     extents: GuestHandle<u64>,
     at: u64,
 ) -> bool {
-    let bits = address_bits(request.mem_flags);
-    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), bits, Purpose::Ram) else {
+    let place = place(request.mem_flags);
+    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), place, Purpose::Ram) else {
         return false;
     };
     // A caller that does not want the numbers gives no list.
@@ -120,8 +132,8 @@ fn populate<M: Machine>(
     let Ok(pfn) = extents.read_at(cx.machine(), at) else {
         return false;
     };
-    let bits = address_bits(request.mem_flags);
-    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), bits, Purpose::Ram) else {
+    let place = place(request.mem_flags);
+    let Some(first) = alloc_frames(cx.cpu, domain, order_of(request), place, Purpose::Ram) else {
         return false;
     };
     for n in 0..1u64 << order_of(request) {
