@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use oxen_abi::arch_x86::PTE_PCD;
 use oxen_abi::event_channel::{EVTCHNOP_SEND, Send};
 use oxen_abi::grant_table::{
     GTF_ACCEPT_TRANSFER, GTF_PERMIT_ACCESS, GTF_READONLY, GTF_SUB_PAGE, GTF_TRANSITIVE,
@@ -11,6 +12,7 @@ use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP};
 use oxen_abi::sched::{SCHEDOP_BLOCK, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
 
 use crate::conformance::{Table, TableV2};
+use crate::pagetable::{self, RO};
 use crate::println;
 use crate::sys::frame::Frame;
 use crate::sys::{hypercall, probe, shared};
@@ -47,6 +49,9 @@ pub(crate) const REPORT_ACCEPTED: u64 = 8;
 
 /// Reports ECX of a CPUID leaf that is in [`VALUE`].
 pub(crate) const REPORT_CPUID: u64 = 9;
+
+/// Maps a page of its own uncached, and reports the error, or 0.
+pub(crate) const UNCACHED: u64 = 10;
 
 /// Reference of the page granted read-write to dom0.
 pub(crate) const WRITABLE: u32 = 8;
@@ -104,6 +109,13 @@ pub(crate) fn run() {
                 let leaf = u32::try_from(page[VALUE].load(Ordering::SeqCst)).unwrap_or(0);
                 let seen = probe::cpuid(leaf, 0).map_or(0, |[_, _, ecx, _]| ecx);
                 page[VALUE].store(u64::from(seen), Ordering::SeqCst);
+            }
+            UNCACHED => {
+                let page_of_ours = Frame::new();
+                let entry = page_of_ours.mfn() << 12 | RO | PTE_PCD;
+                let error = pagetable::update_va(page_of_ours.address(), entry).err();
+                let error = error.map_or(0, |errno| u64::from(errno.0.unsigned_abs()));
+                page[VALUE].store(error, Ordering::SeqCst);
             }
             ACCEPT => table.grant_to(TAKES as usize, 0, 0x77, GTF_ACCEPT_TRANSFER),
             REPORT_ACCEPTED => page[VALUE].store(table.flags(TAKES as usize), Ordering::SeqCst),

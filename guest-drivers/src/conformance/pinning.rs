@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use oxen_abi::Errno;
-use oxen_abi::arch_x86::PTE_PSE_PAT;
+use oxen_abi::arch_x86::{PTE_GLOBAL, PTE_PCD, PTE_PSE_PAT, PTE_PWT};
 use oxen_abi::hypercall::{HYPERVISOR_MEMORY_OP, HYPERVISOR_MMUEXT_OP, HYPERVISOR_VM_ASSIST};
 use oxen_abi::memory::{MachphysMfnList, XENMEM_MACHPHYS_MFN_LIST};
 use oxen_abi::mmu::{self as abi, MmuextOp};
@@ -214,6 +214,42 @@ fn types(s: &mut Suite<'_>) {
         table.words()[0].store(RW | PTE_PSE_PAT, Ordering::Relaxed);
         good!(pagetable::make_read_only(table));
         ensure!(pin(table, 2).is_err(), "an L2 with a superpage was pinned");
+        Ok(())
+    });
+    s.check("types/bits_of_tables_entries", || {
+        // Caching and G are for leaves; whoever has hardware may choose a leaf's caching.
+        let (l2, l1) = (Frame::new(), good!(pagetable::new_table()));
+        for bits in [PTE_PWT, PTE_PCD, PTE_GLOBAL] {
+            l2.words()[0].store(l1.mfn() << 12 | RW | bits, Ordering::Relaxed);
+            good!(pagetable::make_read_only(l2));
+            same!(pin(l2, 2), Err(Errno::EINVAL));
+            good!(pagetable::make_writable(l2));
+        }
+        l2.words()[0].store(l1.mfn() << 12 | RW, Ordering::Relaxed);
+        good!(pagetable::make_read_only(l2));
+        good!(pin(l2, 2));
+        let entry = |table: Frame, value: u64| pagetable::update(table.mfn() << 12, value);
+        for bits in [PTE_PWT, PTE_PCD, PTE_GLOBAL] {
+            let value = l1.mfn() << 12 | RW | bits;
+            same!(entry(l2, value), Err(Errno::EINVAL));
+        }
+        good!(unpin(l2));
+        good!(pagetable::make_writable(l2));
+        let page = Frame::new();
+        good!(pagetable::update_va(page.address(), page.mfn() << 12 | RO));
+        for bits in [PTE_PCD, PTE_PWT | PTE_PCD, PTE_PSE_PAT] {
+            let result = pagetable::update_va(page.address(), page.mfn() << 12 | RO | bits);
+            good!(pagetable::update_va(page.address(), page.mfn() << 12 | RO));
+            let want = if privileged {
+                Ok(0)
+            } else {
+                Err(Errno::EINVAL)
+            };
+            same!(result, want);
+        }
+        let global = page.mfn() << 12 | RW | PTE_GLOBAL;
+        same!(pagetable::update_va(page.address(), global), Ok(0));
+        good!(pagetable::make_writable(page));
         Ok(())
     });
     s.check("types/l4_with_hypervisor_slot", || {

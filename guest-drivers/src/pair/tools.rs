@@ -62,6 +62,17 @@ fn running(s: &mut Suite<'_>) {
     });
 }
 
+fn caching(s: &mut Suite<'_>) {
+    s.check("pair/no_caching_without_hardware", || {
+        let mut peer = Peer::start()?;
+        peer.domain.shared(peer::VALUE).store(0, Ordering::SeqCst);
+        peer.ask(peer::UNCACHED)?;
+        let error = peer.domain.shared(peer::VALUE).load(Ordering::SeqCst);
+        same!(error, u64::from(Errno::EINVAL.0.unsigned_abs()));
+        peer.end()
+    });
+}
+
 fn claim(domid: u16, nr_extents: u64) -> hypercall::Result {
     let mut arg = Reservation {
         nr_extents,
@@ -202,6 +213,7 @@ fn policies(s: &mut Suite<'_>) {
 
 pub(super) fn run(s: &mut Suite<'_>) {
     running(s);
+    caching(s);
     claims(s);
     policies(s);
 }

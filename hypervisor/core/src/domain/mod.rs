@@ -65,6 +65,13 @@ pub struct Permissions {
     pub irqs: RangeSet,
 }
 
+impl Permissions {
+    /// Whether the domain may use any device's memory or ports.
+    pub fn any_hardware(&self) -> bool {
+        !self.iomem.is_empty() || !self.ports.is_empty()
+    }
+}
+
 pub use crate::mm::ranges::RangeSet;
 
 /// A domain.

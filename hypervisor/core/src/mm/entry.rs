@@ -21,10 +21,32 @@ pub fn acquire_entry<M: Machine>(
     level: u8,
     entry: u64,
 ) -> Result<u64, MmError> {
+    check_bits(domain, level, entry)?;
     if level == 1 {
         acquire_leaf(cpu, domain, frames_of, entry)
     } else {
         acquire_table(cpu, domain, level, entry)
+    }
+}
+
+/// Bits of a leaf that choose how its page is cached: where a table's entry has PSE, a leaf has PAT.
+const CACHING: u64 = pte::PWT | pte::PCD | pte::PSE;
+
+/// Refuses bits that a present entry may not have: in a table's entry those of caching, PSE and G; in a
+/// leaf those of caching, unless the domain was given hardware. A guest with a second, uncached view of
+/// its memory could show the processor another page table than the hypervisor has read through the
+/// cache.
+#[inline]
+fn check_bits<M: Machine>(domain: &Domain<M>, level: u8, entry: u64) -> Result<(), Errno> {
+    let bits = if level == 1 {
+        CACHING
+    } else {
+        CACHING | pte::GLOBAL
+    };
+    if entry & bits == 0 || level == 1 && domain.permissions.lock().any_hardware() {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
     }
 }
 
@@ -34,9 +56,6 @@ fn acquire_table<M: Machine>(
     level: u8,
     entry: u64,
 ) -> Result<u64, MmError> {
-    if entry & pte::PSE != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let kind = PageType::table(level - 1).ok_or(Errno::EINVAL)?;
     let table = pte::frame(entry);
     if !get_page(&cpu.hv.machine, table, domain.id) {
@@ -155,8 +174,8 @@ pub fn replace_entry<M: Machine>(
     exchange_entry(cpu, domain, frames_of, table, level, index, new, how)
 }
 
-/// Writes an L1 entry if it leads where the old one does with the same rights, so that no reference changes. Returns
-/// whether it did.
+/// Writes an L1 entry if it leads where the old one does with the same rights and the same caching, so that no
+/// reference changes. Returns whether it did.
 ///
 /// The machine's own check of what may be mapped ([`Machine::cmpxchg_pte`]) is left out: it is about the frame, and the
 /// old entry for the same frame has passed it. The entry's reference keeps a frame of RAM from becoming the
@@ -169,7 +188,7 @@ fn keeps_rights<M: Machine>(machine: &M, table: Mfn, index: usize, new: u64) -> 
     };
     let old = slot.load(Ordering::Acquire);
     pte::present(old)
-        && (old ^ new) & (pte::ADDR | pte::PRESENT | pte::RW) == 0
+        && (old ^ new) & (pte::ADDR | pte::PRESENT | pte::RW | CACHING) == 0
         && slot
             .compare_exchange(old, pte::adjust(new), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
@@ -216,6 +235,7 @@ fn exchange_entry<M: Machine>(
     while unknown && level == 1 && pte::present(old) && (old ^ new) & same & !pte::PSE == 0
         || level > 1 && pte::present(old) && (old ^ new) & (same & !pte::RW) == 0
     {
+        check_bits(domain, level, new)?;
         match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & ad)) {
             Ok(()) => return Ok(None),
             Err(now) if now == old => return Err(Errno::EINVAL.into()),

@@ -10,6 +10,11 @@ pub struct RangeSet {
 }
 
 impl RangeSet {
+    /// Whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether the number is in the set.
     pub fn contains(&self, value: u64) -> bool {
         self.contains_range(value, value)

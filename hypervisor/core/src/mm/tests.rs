@@ -436,3 +436,38 @@ fn an_exchange_gives_as_much_as_it_takes() {
     assert_eq!(after, (4, free));
     assert_eq!(domain.memory.max.load(Ordering::SeqCst), 4);
 }
+
+#[test]
+fn caching_is_for_those_with_hardware() {
+    let bench = Bench::new();
+    let (host, domain) = (bench.host, &bench.domain);
+    let (table, page) = (bench.frames[0], bench.frames[1]);
+    let einval = Err(MmError::Errno(Errno::EINVAL));
+    let acquire = |level, bits| {
+        let value = pte::make(page, pte::PRESENT | bits);
+        entry::acquire_entry(&host.cpu, domain, domain.id, level, value).map(|_| ())
+    };
+    for bits in [pte::PWT, pte::PCD, pte::PSE, pte::GLOBAL] {
+        assert_eq!(acquire(2, bits), einval, "level 2, {bits:#x}");
+        let plain = bits == pte::GLOBAL;
+        assert_eq!(acquire(1, bits).is_ok(), plain, "level 1, {bits:#x}");
+    }
+    // Nor by way of an entry that is there.
+    assert!(get_page(host.machine(), table, domain.id));
+    assert_eq!(pin(&host.cpu, domain, table, 1), Ok(()));
+    let write = |bits, how| {
+        let value = pte::make(page, pte::PRESENT | bits);
+        entry::replace_entry(&host.cpu, domain, domain.id, table, 1, 0, value, how).map(|_| ())
+    };
+    assert_eq!(write(0, entry::Update::Plain), Ok(()));
+    assert_eq!(write(pte::NX, entry::Update::Plain), Ok(()));
+    for how in [entry::Update::Plain, entry::Update::KeepAd] {
+        assert_eq!(write(pte::PCD, how), einval, "{how:?}");
+    }
+    domain.permissions.lock().ports.insert(0x60, 0x60);
+    for how in [entry::Update::Plain, entry::Update::KeepAd] {
+        assert_eq!(write(pte::PCD, how), Ok(()), "{how:?}");
+    }
+    assert_eq!(acquire(2, pte::PCD), einval);
+    assert!(recount(host.machine(), domain, &[]).is_empty());
+}
