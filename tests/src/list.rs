@@ -159,6 +159,10 @@ const XL: &[Check] = &[
         run: xl::create,
     },
     Check {
+        name: "types recounted",
+        run: xl::types,
+    },
+    Check {
         name: "xl pause and unpause",
         run: xl::pause_and_unpause,
     },
@@ -384,8 +388,9 @@ pub const BOOT_RUNS: &[BootRun] = &[
             Shows("key '0': registers of dom0"),
             Types("0"),
             Shows("d0v0: rip [0-9a-f]{16}"),
-            Types("dqrme"),
+            Types("dqrmeo"),
             Shows("'e' pressed -> event channels"),
+            Shows(r"\d+ page tables; 0 frames with a wrong count"),
             Types("\u{2}\u{2}\u{2}"),
             Shows("Serial input goes to DOM0"),
             Types("\u{2}\u{2}\u{2}"),

@@ -60,6 +60,8 @@ pub struct Hypervisor<M: Machine> {
     pub wallclock: crate::time::WallClock,
     /// Held by the CPU that waits for a vCPU of another CPU to stand still.
     pub standstill: Mutex<()>,
+    /// Where CPUs wait for each other.
+    pub meeting: crate::meeting::Meeting<M>,
     cpus: Box<[CpuShared<M>]>,
 }
 
@@ -82,6 +84,7 @@ impl<M: Machine> Hypervisor<M> {
             virq_handlers: Mutex::new([None; 24]),
             wallclock,
             standstill: Mutex::new(()),
+            meeting: crate::meeting::Meeting::default(),
             cpus,
         }
     }

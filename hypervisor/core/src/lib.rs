@@ -29,6 +29,7 @@ pub mod hypercall;
 pub mod hypervisor;
 pub mod irq;
 pub mod machine;
+pub mod meeting;
 pub mod mm;
 pub mod options;
 pub mod percpu;

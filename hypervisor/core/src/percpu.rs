@@ -104,6 +104,8 @@ bitflags::bitflags! {
         const STOP = 8;
         /// Print the registers of the vCPU that runs.
         const REGISTERS = 16;
+        /// Meet the other CPUs.
+        const MEET = 32;
     }
 }
 

@@ -8,6 +8,7 @@ use oxen_abi::arch_x86::CpuUserRegs;
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::mm::audit;
 use crate::percpu::{Pending, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
@@ -21,7 +22,7 @@ struct Key<M: Machine> {
 }
 
 /// All keys.
-fn table<M: Machine>() -> [Key<M>; 11] {
+fn table<M: Machine>() -> [Key<M>; 12] {
     [
         Key {
             key: b'0',
@@ -52,6 +53,11 @@ fn table<M: Machine>() -> [Key<M>; 11] {
             key: b'm',
             what: "memory",
             run: memory,
+        },
+        Key {
+            key: b'o',
+            what: "recount the types of all frames",
+            run: |hv| crate::meeting::call(hv, recount),
         },
         Key {
             key: b'q',
@@ -215,6 +221,29 @@ fn memory<M: Machine>(hv: &'static Hypervisor<M>) {
             domain.memory.special.load(Ordering::Relaxed)
         );
     }
+}
+
+/// Compares what the frame table says with what page tables, pins and vCPUs refer to.
+fn recount<M: Machine>(hv: &'static Hypervisor<M>) {
+    let Some(result) = audit::recount_all(hv) else {
+        crate::log_always!(hv, "Not enough free memory to recount types");
+        return;
+    };
+    for wrong in &result.first {
+        crate::log_always!(
+            hv,
+            " frame {:#x}: {:?} with {} type references, {} counted",
+            wrong.frame.0,
+            wrong.found.kind(),
+            wrong.found.count(),
+            wrong.counted
+        );
+    }
+    let (tables, wrong) = (result.tables, result.wrong);
+    crate::log_always!(
+        hv,
+        "{tables} page tables; {wrong} frames with a wrong count"
+    );
 }
 
 fn domains<M: Machine>(hv: &'static Hypervisor<M>) {

@@ -1,15 +1,17 @@
-//! Recounting: what a domain's page tables refer to, against what the frame table says. A debug
-//! key runs it over all domains, tests after every step.
+//! Recounting: what page tables refer to, against what the frame table says. A debug key runs it
+//! over the whole host, tests over a domain after every step.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::domain::Domain;
+use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::mm::frame::{PageType, TypeWord};
+use crate::mm::frame::{CountWord, PageType, TypeWord};
 use crate::mm::pte;
 use crate::mm::types::{ENTRIES, read_entry};
-use crate::types::Mfn;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::types::{DomId, Mfn};
 
 /// A frame whose count is not what its references add up to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,57 +45,146 @@ pub fn held_by_vcpus<M: Machine>(domain: &Domain<M>) -> Others {
 pub fn recount<M: Machine>(machine: &M, domain: &Domain<M>, held: &[Mfn]) -> Vec<Mismatch> {
     let frames = domain.memory.frames(machine, usize::MAX);
     let mut counts: BTreeMap<Mfn, u64> = BTreeMap::new();
-    for mfn in held {
-        *counts.entry(*mfn).or_default() += 1;
-    }
+    let mut add = |mfn| *counts.entry(mfn).or_default() += 1;
+    held.iter().copied().for_each(&mut add);
     for mfn in &frames {
-        let Some(frame) = machine.frame(*mfn) else {
-            continue;
-        };
-        let word = frame.types();
-        let own = u64::from(word.pinned()) + u64::from(word.partial());
-        *counts.entry(*mfn).or_default() += own;
-        let Some(level) = word.kind().level().filter(|_| word.count() > 0) else {
-            continue;
-        };
-        let valid = if word.validated() {
-            ENTRIES
-        } else {
-            // The high bit says that the last child's type was dropped already.
-            let progress = frame.progress();
-            (progress & 0x7fff) - usize::from(progress & 0x8000 != 0)
-        };
-        count_entries(machine, *mfn, level, valid, &mut counts);
+        references(machine, *mfn, &mut add);
     }
+    let counted = |mfn| counts.get(&mfn).copied().unwrap_or(0);
     frames
         .iter()
-        .filter_map(|mfn| {
-            let found = machine.frame(*mfn)?.types();
-            let counted = counts.get(mfn).copied().unwrap_or(0);
-            let compared = found.kind() != PageType::Writable || found.count() < counted;
-            (compared && found.count() != counted).then_some(Mismatch {
-                frame: *mfn,
-                found,
-                counted,
-            })
-        })
+        .filter_map(|mfn| compare(machine, *mfn, counted(*mfn)))
         .collect()
 }
 
-fn count_entries<M: Machine>(
-    machine: &M,
-    table: Mfn,
-    level: u8,
-    valid: usize,
-    counts: &mut BTreeMap<Mfn, u64>,
-) {
+/// What a recount of the whole host found.
+#[derive(Debug, Default)]
+pub struct Recount {
+    /// Page tables of guests.
+    pub tables: u64,
+    /// How many frames have a count that is not what their references add up to.
+    pub wrong: u64,
+    /// The first of them.
+    pub first: Vec<Mismatch>,
+}
+
+/// Recounts the types of all frames of the host, while no guest runs. `None` if there is not
+/// enough free memory for the counters, which take a thousandth of all memory.
+pub fn recount_all<M: Machine>(hv: &Hypervisor<M>) -> Option<Recount> {
+    /// Most mismatches that are told one by one.
+    const TOLD: usize = 16;
+    let machine = &hv.machine;
+    let counters = Counters::new(hv)?;
+    let mut add = |mfn| counters.add(mfn);
+    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+        held_by_vcpus(&domain).into_iter().for_each(&mut add);
+    }
+    let all = || (0..machine.max_frame().0).map(Mfn);
+    let mut result = Recount::default();
+    for mfn in all() {
+        result.tables += u64::from(references(machine, mfn, &mut add));
+    }
+    // Mappings of devices are not counted.
+    let memory = all().filter(|mfn| !machine.is_mappable_io(*mfn));
+    for wrong in memory.filter_map(|mfn| compare(machine, mfn, counters.get(mfn))) {
+        result.wrong += 1;
+        if result.first.len() < TOLD {
+            result.first.push(wrong);
+        }
+    }
+    Some(result)
+}
+
+/// A counter for each frame of the host, in frames that are free otherwise.
+struct Counters<'a, M: Machine> {
+    hv: &'a Hypervisor<M>,
+    pages: Vec<Mfn>,
+}
+
+/// Counters in a frame.
+const COUNTERS: u64 = 1024;
+
+impl<'a, M: Machine> Counters<'a, M> {
+    fn new(hv: &'a Hypervisor<M>) -> Option<Self> {
+        let pages = Vec::new();
+        // What was taken goes back whatever happens.
+        let mut counters = Self { hv, pages };
+        for _ in 0..hv.machine.max_frame().0.div_ceil(COUNTERS) {
+            let page = hv.heap.alloc(&hv.machine, 0, u32::BITS * 2)?;
+            counters.pages.push(page);
+            hv.machine.zero_page(page);
+        }
+        Some(counters)
+    }
+
+    fn of(&self, mfn: Mfn) -> Option<&'static AtomicU32> {
+        let page = self.pages.get(usize::try_from(mfn.0 / COUNTERS).ok()?)?;
+        let counters = self.hv.machine.page32(*page)?;
+        counters.get(usize::try_from(mfn.0 % COUNTERS).ok()?)
+    }
+
+    fn add(&self, mfn: Mfn) {
+        if let Some(counter) = self.of(mfn) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self, mfn: Mfn) -> u64 {
+        let counter = self.of(mfn);
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed).into())
+    }
+}
+
+impl<M: Machine> Drop for Counters<'_, M> {
+    fn drop(&mut self) {
+        for page in &self.pages {
+            if let Some(frame) = self.hv.machine.frame(*page) {
+                frame.set_count(CountWord(CountWord::DIRTY));
+                self.hv.heap.free(&self.hv.machine, *page, 0);
+            }
+        }
+    }
+}
+
+/// Calls `found` with the frame of each type reference that this frame's state stands for: its
+/// pin, an unfinished validation and, if it is a page table, its entries. Returns whether it is one.
+fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> bool {
+    let Some(frame) = machine.frame(mfn) else {
+        return false;
+    };
+    let word = frame.types();
+    for _ in 0..usize::from(word.pinned()) + usize::from(word.partial()) {
+        found(mfn);
+    }
+    let Some(level) = word.kind().level().filter(|_| word.count() > 0) else {
+        return false;
+    };
+    let valid = if word.validated() {
+        ENTRIES
+    } else {
+        // The high bit says that the last child's type was dropped already.
+        let progress = frame.progress();
+        (progress & 0x7fff) - usize::from(progress & 0x8000 != 0)
+    };
     for index in 0..valid.min(ENTRIES) {
         if level == 4 && pte::is_hypervisor_slot(index) {
             continue;
         }
-        let entry = read_entry(machine, table, index);
+        let entry = read_entry(machine, mfn, index);
         if pte::present(entry) && (level > 1 || entry & pte::RW != 0) {
-            *counts.entry(pte::frame(entry)).or_default() += 1;
+            found(pte::frame(entry));
         }
     }
+    true
+}
+
+/// A frame may be writable for more than page tables: grants, and the hypervisor's own use of it.
+fn compare<M: Machine>(machine: &M, frame: Mfn, counted: u64) -> Option<Mismatch> {
+    let found = machine.frame(frame)?.types();
+    let compared = found.kind() != PageType::Writable || found.count() < counted;
+    (compared && found.count() != counted).then_some(Mismatch {
+        frame,
+        found,
+        counted,
+    })
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use oxen_abi::errno::Errno;
 
-use crate::mm::audit::recount;
+use crate::mm::audit::{recount, recount_all};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, pin, put_type, resume_put, take_pin};
 use crate::mm::{Purpose, alloc_frames, entry, get_page, pte, put_page, relinquish, types};
@@ -174,6 +174,10 @@ proptest! {
             let wrong = recount(bench.host.machine(), &bench.domain, &[]);
             prop_assert!(wrong.is_empty(), "after {:?}: {:?}", op, wrong);
         }
+        let free = bench.host.hv.heap.free_frames();
+        let whole = recount_all(bench.host.hv).unwrap();
+        prop_assert_eq!(whole.wrong, 0, "{:?}", whole);
+        prop_assert_eq!(bench.host.hv.heap.free_frames(), free);
         // Death, with stops as they come.
         let before = bench.domain.memory.total_frames();
         prop_assert_eq!(before, FRAMES as u64);
@@ -186,6 +190,20 @@ proptest! {
         }
         prop_assert_eq!(bench.domain.memory.total_frames(), 0);
     }
+}
+
+#[test]
+fn a_recount_finds_a_reference_too_many() {
+    let bench = Bench::new();
+    let (host, domain, l1) = (bench.host, &bench.domain, bench.frames[0]);
+    assert!(get_page(host.machine(), l1, domain.id));
+    assert!(pin(&host.cpu, domain, l1, 1).is_ok());
+    let whole = recount_all(host.hv).unwrap();
+    assert_eq!((whole.tables, whole.wrong), (1, 0));
+    assert!(types::get_type(&host.cpu, domain, l1, PageType::L1).is_ok());
+    let whole = recount_all(host.hv).unwrap();
+    assert_eq!((whole.tables, whole.wrong), (1, 1));
+    assert_eq!((whole.first[0].frame, whole.first[0].counted), (l1, 1));
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
         if pending.contains(Pending::REGISTERS) {
             crate::console::keys::running_registers(cpu, regs);
         }
+        if pending.contains(Pending::MEET) {
+            crate::meeting::attend(cpu);
+        }
         if pending.contains(Pending::NEWS) {
             crate::console::announce(cpu.hv);
         }
