@@ -79,6 +79,10 @@ pub(crate) fn free_pages() -> Outcome<u64> {
 /// Checks that the hypervisor has as many free pages as before.
 pub(crate) fn memory_is_back(before: u64) -> Outcome {
     let after = free_pages()?;
+    if after != before {
+        // The hypervisor's log tells who has them: memory and domains.
+        control::debug_keys(*b"mq");
+    }
     ensure!(after == before, "{before} pages free before, {after} after");
     Ok(())
 }

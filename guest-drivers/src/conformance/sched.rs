@@ -1,9 +1,11 @@
 //! sched_op without events.
 
 use oxen_abi::Errno;
+use oxen_abi::domctl::XEN_VCPUAFFINITY_FORCE;
 use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_SCHED_OP_COMPAT};
 use oxen_abi::sched as abi;
 
+use super::vcpus::{hard_affinity, set_hard_affinity};
 use super::version::UNMAPPED;
 use super::{Suite, ensure, same, skip};
 use crate::sys::hypercall::{self, Result};
@@ -87,9 +89,21 @@ pub(super) fn run(s: &mut Suite<'_>) {
             let mut request = abi::PinOverride { pcpu };
             hypercall::op(HYPERVISOR_SCHED_OP, abi::SCHEDOP_PIN_OVERRIDE, &mut request)
         };
+        let before = hard_affinity()?;
+        // Nothing to let go of.
+        same!(pin(-1), Err(Errno::EINVAL));
         same!(pin(0), Ok(0));
+        same!(hard_affinity()?, 1);
+        // It is tied already, and tools can't change that unless by force.
+        same!(pin(0), Err(Errno::EBUSY));
+        same!(set_hard_affinity(before, 0), Err(Errno::EBUSY));
         same!(pin(-1), Ok(0));
+        same!(hard_affinity()?, before);
         same!(pin(0x7fff_ffff), Err(Errno::EINVAL));
+        same!(pin(0), Ok(0));
+        same!(set_hard_affinity(before, XEN_VCPUAFFINITY_FORCE), Ok(0));
+        same!(pin(-1), Err(Errno::EINVAL));
+        same!(hard_affinity()?, before);
         Ok(())
     });
 }

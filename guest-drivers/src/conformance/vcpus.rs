@@ -11,7 +11,7 @@ use oxen_abi::xen::{CtlBitmap, XEN_PVCLOCK_TSC_STABLE_BIT};
 
 use super::events::{bind_ipi, close, send, set_mask};
 use super::timers::wait_for;
-use super::version::UNMAPPED;
+use super::version::{HYPERVISOR, UNMAPPED};
 use super::{Outcome, Suite, ensure, good, same, skip, some};
 use crate::domain::control::{on_domain, sysctl};
 use crate::event;
@@ -73,15 +73,15 @@ fn first(s: &mut Suite<'_>) {
             area.words()[2].load(Ordering::Relaxed) != u64::MAX,
             "the area was not written"
         );
-        arg.addr = 0;
-        same!(
-            vcpu_op(
-                abi::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA,
-                0,
-                hypercall::address(&mut arg)
-            ),
-            Ok(0)
-        );
+        let mut register = |addr| {
+            arg.addr = addr;
+            let address = hypercall::address(&mut arg);
+            vcpu_op(abi::VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA, 0, address)
+        };
+        for addr in [HYPERVISOR, HYPERVISOR - 8, 1 << 47] {
+            same!(register(addr), Err(Errno::EFAULT));
+        }
+        same!(register(0), Ok(0));
         Ok(())
     });
     s.check("vcpu_op/time_area", || {
@@ -101,12 +101,15 @@ fn first(s: &mut Suite<'_>) {
             here <= there && there - here < 1_000_000_000,
             "{here} in the area, {there} in vcpu_info"
         );
-        arg.addr = 0;
-        let _ = vcpu_op(
-            abi::VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA,
-            0,
-            hypercall::address(&mut arg),
-        );
+        let mut register = |addr| {
+            arg.addr = addr;
+            let address = hypercall::address(&mut arg);
+            vcpu_op(abi::VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA, 0, address)
+        };
+        for addr in [HYPERVISOR, HYPERVISOR - 8, 1 << 47] {
+            same!(register(addr), Err(Errno::EFAULT));
+        }
+        same!(register(0), Ok(0));
         Ok(())
     });
     s.check("vcpu_op/register_vcpu_info_refused", || {
@@ -197,23 +200,29 @@ fn first(s: &mut Suite<'_>) {
     });
 }
 
-/// The CPUs, of the first 64, on which vCPU 0 may run. `set` says what it is to be before.
-fn hard_affinity(set: Option<u64>) -> Outcome<u64> {
-    let mut bits = [set.unwrap_or(0); 1];
+/// The CPUs, of the first 64, on which vCPU 0 may run.
+pub(super) fn hard_affinity() -> Outcome<u64> {
+    let mut bits = [0; 1];
+    good!(affinity(domctl::XEN_DOMCTL_GETVCPUAFFINITY, 0, &mut bits));
+    Ok(bits[0])
+}
+
+/// Sets them; `flags` of `XEN_VCPUAFFINITY_*` beside the hard map's.
+pub(super) fn set_hard_affinity(mask: u64, flags: u32) -> hypercall::Result {
+    affinity(domctl::XEN_DOMCTL_SETVCPUAFFINITY, flags, &mut [mask])
+}
+
+fn affinity(cmd: u32, flags: u32, bits: &mut [u64; 1]) -> hypercall::Result {
     let mut arg = domctl::VcpuAffinity {
-        flags: domctl::XEN_VCPUAFFINITY_HARD,
+        flags: flags | domctl::XEN_VCPUAFFINITY_HARD,
         cpumap_hard: CtlBitmap {
-            bitmap: hypercall::slice_address(&mut bits),
+            bitmap: hypercall::slice_address(bits),
             nr_bits: 64,
             ..CtlBitmap::default()
         },
         ..domctl::VcpuAffinity::default()
     };
-    if set.is_some() {
-        good!(on_domain(domctl::XEN_DOMCTL_SETVCPUAFFINITY, 0, &mut arg));
-    }
-    good!(on_domain(domctl::XEN_DOMCTL_GETVCPUAFFINITY, 0, &mut arg));
-    Ok(bits[0])
+    on_domain(cmd, 0, &mut arg)
 }
 
 fn physid(s: &mut Suite<'_>) {
@@ -227,15 +236,15 @@ fn physid(s: &mut Suite<'_>) {
         }
         let mut physical = PhysInfo::default();
         good!(sysctl(XEN_SYSCTL_PHYSINFO, &mut physical));
-        let before = hard_affinity(None)?;
+        let before = hard_affinity()?;
         // A vCPU that may run on several CPUs has none of its own.
         if physical.nr_cpus > 1 && before.count_ones() > 1 {
             same!(ask(), Err(Errno::EINVAL));
         }
-        same!(hard_affinity(Some(1))?, 1);
+        good!(set_hard_affinity(1, 0));
         let pinned = ask();
         let unmapped = vcpu_op(abi::VCPUOP_GET_PHYSID, 0, UNMAPPED);
-        hard_affinity(Some(before))?;
+        good!(set_hard_affinity(before, 0));
         same!(pinned, Ok(0));
         same!(unmapped, Err(Errno::EFAULT));
         // APIC id 0 of the boot CPU, and ACPI's number of it.

@@ -81,6 +81,17 @@ pub fn free_pages() -> Result {
     Ok(info.free_pages)
 }
 
+/// Presses keys at the hypervisor's console, for what they print.
+pub fn debug_keys<const N: usize>(mut keys: [u8; N]) {
+    let mut arg = sysctl::DebugKeys {
+        keys: hypercall::slice_address(&mut keys),
+        nr_keys: u32::try_from(N).unwrap_or(0),
+        ..sysctl::DebugKeys::default()
+    };
+    // Without an answer the check that asks has failed anyway.
+    let _ = self::sysctl(sysctl::XEN_SYSCTL_DEBUG_KEYS, &mut arg);
+}
+
 /// What the hypervisor knows of a domain; `ESRCH` if there is none with that number.
 pub fn domain_info(domain: u16) -> Result<GetDomainInfo> {
     let mut info = GetDomainInfo::default();

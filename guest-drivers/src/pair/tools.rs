@@ -12,7 +12,7 @@ use oxen_abi::sysctl::{self, PhysInfo};
 
 use super::sharing::Peer;
 use super::{wait, wait_until};
-use crate::conformance::{Outcome, Suite, ensure, good, same};
+use crate::conformance::{Outcome, Suite, ensure, good, same, skip};
 use crate::domain::control::{self, on_domain};
 use crate::peer;
 use crate::sys::frame::VIRT_BASE;
@@ -58,6 +58,121 @@ fn running(s: &mut Suite<'_>) {
             Err(Errno::EINVAL)
         );
         wait();
+        peer.destroy()
+    });
+}
+
+/// Words of a buffer for a vCPU's extended state: XCR0, the components used, the XSAVE area.
+const WORDS: usize = 512;
+
+fn extended(s: &mut Suite<'_>) {
+    s.check("pair/extended_state_of_a_vcpu", || {
+        /// Words of XMM5's low half, of XSTATE_BV and of the last of the header.
+        const XMM5: usize = 2 + (160 + 5 * 16) / 8;
+        const PRESENT: usize = 2 + 512 / 8;
+        const HEADER_END: usize = PRESENT + 7;
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let spins = || peer.domain.shared(peer::SPINS).load(Ordering::Relaxed);
+        peer.tell(peer::SPIN)?;
+        wait_until("the peer to spin", 10, || Ok(spins() > 0))?;
+        let call = |cmd, arg: &mut abi::VcpuExtState| on_domain(cmd, id, arg);
+        let mut arg = abi::VcpuExtState::default();
+        good!(call(abi::XEN_DOMCTL_GETVCPUEXTSTATE, &mut arg));
+        let (size, mask) = (arg.size, arg.xfeature_mask);
+        if mask == 0 {
+            skip!("the host has no XSAVE");
+        }
+        ensure!(
+            (592..=WORDS as u64 * 8).contains(&size) && mask & 3 == 3,
+            "{size} bytes, components {mask:#x}"
+        );
+        let mut words = [0u64; WORDS];
+        arg.buffer = hypercall::slice_address(&mut words);
+        good!(call(abi::XEN_DOMCTL_GETVCPUEXTSTATE, &mut arg));
+        if words[1] == 0 {
+            let _ = peer.destroy();
+            skip!("Xen has no such state of a guest that has never set XCR0");
+        }
+        ensure!(
+            words[1] & !mask == 0 && words[0] & !words[1] == 0,
+            "XCR0 {:#x}, used {:#x}",
+            words[0],
+            words[1]
+        );
+        same!(words[PRESENT] & !words[1], 0);
+        let mut wrong = abi::VcpuExtState {
+            xfeature_mask: mask ^ 1 << 62,
+            ..arg
+        };
+        same!(
+            call(abi::XEN_DOMCTL_GETVCPUEXTSTATE, &mut wrong),
+            Err(Errno::EINVAL)
+        );
+        // What is set is there after the vCPU has run with it.
+        words[XMM5] = 0x1234_5678_9abc_def0;
+        for word in [0, 1, PRESENT] {
+            words[word] |= 3;
+        }
+        good!(call(abi::XEN_DOMCTL_SETVCPUEXTSTATE, &mut arg));
+        let before = spins();
+        wait_until("the peer to go on", 10, || Ok(spins() > before))?;
+        words[XMM5] = 0;
+        good!(call(abi::XEN_DOMCTL_GETVCPUEXTSTATE, &mut arg));
+        same!(words[XMM5], 0x1234_5678_9abc_def0);
+        same!(words[PRESENT] & 2, 2);
+        // Components that there are not, a header of no format.
+        for (word, wrong) in [
+            (0, 1 << 62),
+            (1, 1 << 62),
+            (PRESENT, 1 << 61),
+            (HEADER_END, 1),
+        ] {
+            let right = words[word];
+            words[word] = wrong;
+            let result = call(abi::XEN_DOMCTL_SETVCPUEXTSTATE, &mut arg);
+            words[word] = right;
+            ensure!(result.is_err(), "word {word} may be {wrong:#x}");
+        }
+        let mut arg = abi::VcpuExtState { size: 8, ..arg };
+        same!(
+            call(abi::XEN_DOMCTL_SETVCPUEXTSTATE, &mut arg),
+            Err(Errno::EINVAL)
+        );
+        peer.destroy()
+    });
+    s.check("pair/msrs_of_a_vcpu", || {
+        const TSC_AUX: u32 = 0xc000_0103;
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let mut msrs = [abi::VcpuMsr::default(); 16];
+        let mut arg = abi::VcpuMsrs::default();
+        good!(on_domain(abi::XEN_DOMCTL_GET_VCPU_MSRS, id, &mut arg));
+        ensure!((1..=16).contains(&arg.msr_count), "{} MSRs", arg.msr_count);
+        let most = arg.msr_count;
+        let mut set = |index, value| {
+            msrs[0] = abi::VcpuMsr {
+                index,
+                reserved: 0,
+                value,
+            };
+            let mut arg = abi::VcpuMsrs {
+                vcpu: 0,
+                msr_count: 1,
+                msrs: hypercall::slice_address(&mut msrs),
+            };
+            on_domain(abi::XEN_DOMCTL_SET_VCPU_MSRS, id, &mut arg)
+        };
+        same!(set(0x10, 0), Err(Errno::EINVAL));
+        same!(set(TSC_AUX, 1 << 32), Err(Errno::EINVAL));
+        same!(set(TSC_AUX, 77), Ok(0));
+        let mut found = [abi::VcpuMsr::default(); 16];
+        arg.msr_count = most;
+        arg.msrs = hypercall::slice_address(&mut found);
+        good!(on_domain(abi::XEN_DOMCTL_GET_VCPU_MSRS, id, &mut arg));
+        let given = found.get(..arg.msr_count as usize).unwrap_or(&[]);
+        let aux = given.iter().find(|msr| msr.index == TSC_AUX);
+        same!(aux.map(|msr| msr.value), Some(77));
         peer.destroy()
     });
 }
@@ -214,6 +329,7 @@ fn policies(s: &mut Suite<'_>) {
 pub(super) fn run(s: &mut Suite<'_>) {
     running(s);
     caching(s);
+    extended(s);
     claims(s);
     policies(s);
 }

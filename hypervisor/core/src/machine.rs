@@ -296,6 +296,22 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn fpu_legacy(&self, fpu: &Self::Fpu) -> [u8; 512];
     /// Takes the legacy image in; reserved MXCSR bits are cleared.
     fn set_fpu_legacy(&self, fpu: &mut Self::Fpu, image: &[u8; 512]);
+    /// State components that an XSAVE area here can have; 0 where the host has no XSAVE.
+    fn fpu_components(&self) -> u64 {
+        0
+    }
+    /// A saved state's XCR0, and the state as an XSAVE area of the standard format with all of
+    /// [`Machine::fpu_components`]. What is in its initial state is not written out: its bit of
+    /// XSTATE_BV is clear. `None` where the host has no XSAVE.
+    fn fpu_area<'a>(&self, _fpu: &'a Self::Fpu) -> Option<(u64, &'a [u8])> {
+        None
+    }
+    /// Takes XCR0 and such an area in, which may be shorter by components that it does not have.
+    /// Returns whether it did: not if XCR0 or a header asks for what the host does not have, or if
+    /// the header is not that of the standard format.
+    fn set_fpu_area(&self, _fpu: &mut Self::Fpu, _xcr0: u64, _area: &[u8]) -> bool {
+        false
+    }
     /// Executes XSETBV 0 for the running vCPU if `value` is one the CPU takes and remembers it
     /// in the state that [`Machine::save_fpu`] fills.
     fn set_xcr0(&self, value: u64) -> bool;

@@ -12,15 +12,13 @@ use crate::cpuid::{Features, cpuid};
 use crate::num::low32;
 use crate::percpu::this_header;
 use crate::xsave_area::{
-    FCW_DEFAULT, HEADER, MINIMUM, MXCSR, MXCSR_DEFAULT, MXCSR_MASK, fill_initial,
+    AVX, AVX512, FCW_DEFAULT, HEADER, MINIMUM, MXCSR, MXCSR_DEFAULT, MXCSR_MASK, X87_SSE,
+    fill_initial, is_standard, is_xcr0,
 };
 
 /// State components that guests may use: x87, SSE, AVX, and AVX-512's three. PKRU needs CR4.PKE, and AMX its own fault
 /// handling; both stay hidden.
 const COMPONENTS: u64 = 0xe7;
-const X87_SSE: u64 = 3;
-const AVX: u64 = 4;
-const AVX512: u64 = 0xe0;
 
 /// What this host's FPU is like.
 #[derive(Clone, Copy, Debug)]
@@ -300,13 +298,37 @@ pub(crate) fn set_legacy(state: &mut State, image: &[u8; 512]) {
     }
 }
 
+/// Components that an area has; 0 without XSAVE.
+pub(crate) fn components() -> u64 {
+    Host::get().mask
+}
+
+/// XCR0 and the XSAVE area; `None` without XSAVE.
+pub(crate) fn area(state: &State) -> Option<(u64, &[u8])> {
+    (components() != 0).then(|| (state.xcr0, state.bytes()))
+}
+
+/// Takes XCR0 and an XSAVE area in. Returns whether they are such as this host can have.
+pub(crate) fn set_area(state: &mut State, xcr0: u64, area: &[u8]) -> bool {
+    let host = Host::get();
+    if host.mask == 0 || !is_xcr0(xcr0, host.mask) || !is_standard(area, host.mask) {
+        return false;
+    }
+    let Some((have, rest)) = state.bytes_mut().split_at_mut_checked(area.len()) else {
+        return false;
+    };
+    have.copy_from_slice(area);
+    rest.fill(0);
+    let mxcsr = state.word(MXCSR) & host.mxcsr_mask;
+    state.set(MXCSR, &mxcsr.to_le_bytes());
+    state.xcr0 = xcr0;
+    true
+}
+
 /// Sets XCR0 for the running vCPU if it is a set of components that can be.
 pub(crate) fn set_xcr0(value: u64) -> bool {
     let host = Host::get();
-    let allowed = value & !host.mask == 0
-        && value & 1 != 0
-        && (value & AVX == 0 || value & X87_SSE == X87_SSE)
-        && (value & AVX512 == 0 || (value & AVX512 == AVX512 && value & AVX != 0));
+    let allowed = is_xcr0(value, host.mask);
     if allowed && host.mask != 0 {
         set_xcr0_word(value);
     }

@@ -149,6 +149,15 @@ impl Machine for X86 {
     fn fpu_legacy(&self, state: &fpu::State) -> [u8; 512] {
         fpu::legacy(state)
     }
+    fn fpu_components(&self) -> u64 {
+        fpu::components()
+    }
+    fn fpu_area<'a>(&self, state: &'a fpu::State) -> Option<(u64, &'a [u8])> {
+        fpu::area(state)
+    }
+    fn set_fpu_area(&self, state: &mut fpu::State, xcr0: u64, area: &[u8]) -> bool {
+        fpu::set_area(state, xcr0, area)
+    }
     fn set_fpu_legacy(&self, state: &mut fpu::State, image: &[u8; 512]) {
         fpu::set_legacy(state, image);
     }

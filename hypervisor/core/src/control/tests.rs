@@ -377,3 +377,78 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn msrs_of_a_vcpu_are_read_and_written() {
+    const TSC_AUX: u32 = 0xc000_0103;
+    let tool = Tool::new();
+    let domain = tool.create();
+    let id = domain.id.0;
+    let mut two = MaxVcpus { max: 2 };
+    assert_eq!(tool.domctl(XEN_DOMCTL_MAX_VCPUS, id, &mut two), Ok(0));
+    let msrs = crate::testing::GUEST_BASE + ARRAY;
+    let mut request = VcpuMsrs::default();
+    let get = |request: &mut VcpuMsrs| tool.domctl(XEN_DOMCTL_GET_VCPU_MSRS, id, request);
+    let set = |index, value, msr_count| {
+        let reserved = 0;
+        let msr = VcpuMsr {
+            index,
+            reserved,
+            value,
+        };
+        tool.host.put(ARRAY, &msr);
+        let mut request = VcpuMsrs {
+            vcpu: 0,
+            msr_count,
+            msrs,
+        };
+        tool.domctl(XEN_DOMCTL_SET_VCPU_MSRS, id, &mut request)
+    };
+    // How many there can be; how many there are.
+    assert_eq!(get(&mut request), Ok(0));
+    assert_eq!(request.msr_count, 1);
+    request.msrs = msrs;
+    assert_eq!(get(&mut request), Ok(0));
+    assert_eq!(request.msr_count, 0);
+    assert_eq!(set(TSC_AUX, 7, 1), Ok(0));
+    assert_eq!(errno(get(&mut request)), Some(Errno::ENOBUFS));
+    assert_eq!(request.msr_count, 1);
+    tool.host.put(ARRAY, &[0u64; 2]);
+    assert_eq!(get(&mut request), Ok(0));
+    let got: VcpuMsr = tool.host.get(msrs);
+    assert_eq!((got.index, got.value), (TSC_AUX, 7));
+    for (index, value, count) in [(TSC_AUX, 1 << 32, 1), (0x10, 0, 1), (TSC_AUX, 7, 2)] {
+        assert_eq!(errno(set(index, value, count)), Some(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn without_xsave_there_is_only_the_head_of_an_extended_state() {
+    let tool = Tool::new();
+    let domain = tool.create();
+    let id = domain.id.0;
+    let mut two = MaxVcpus { max: 2 };
+    assert_eq!(tool.domctl(XEN_DOMCTL_MAX_VCPUS, id, &mut two), Ok(0));
+    let mut request = VcpuExtState::default();
+    assert_eq!(
+        tool.domctl(XEN_DOMCTL_GETVCPUEXTSTATE, id, &mut request),
+        Ok(0)
+    );
+    assert_eq!((request.size, request.xfeature_mask), (16, 0));
+    request.buffer = tool.host.put(ARRAY, &[u64::MAX; 2]);
+    assert_eq!(
+        tool.domctl(XEN_DOMCTL_GETVCPUEXTSTATE, id, &mut request),
+        Ok(0)
+    );
+    assert_eq!(tool.host.get::<[u64; 2]>(request.buffer), [0; 2]);
+    let set = |size| {
+        let mut request = VcpuExtState { size, ..request };
+        errno(tool.domctl(XEN_DOMCTL_SETVCPUEXTSTATE, id, &mut request))
+    };
+    assert_eq!(set(16), None);
+    for size in [0, 15, 17, 1 << 40, u64::MAX] {
+        assert_eq!(set(size), Some(Errno::EINVAL), "{size}");
+    }
+    tool.host.put(ARRAY, &[1u64, 1]);
+    assert_eq!(set(16), Some(Errno::EINVAL));
+}

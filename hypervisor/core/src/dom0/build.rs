@@ -404,6 +404,7 @@ fn pin_vcpus<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
     for (vcpu, cpu) in domain.vcpus.read().iter().zip(cpus.iter().cycle()) {
         let mut mask = CpuMask::EMPTY;
         mask.insert(*cpu);
-        vcpu.sched.set_affinity(Some(mask), None);
+        // It has not run, so it has not tied itself to a CPU.
+        let _ = vcpu.sched.set_hard_affinity(Some(mask));
     }
 }

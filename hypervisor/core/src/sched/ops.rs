@@ -11,7 +11,7 @@ use crate::percpu::Cx;
 use crate::sched::wake::{block, yield_now};
 use crate::sync::atomic::Ordering;
 use crate::time::{Kind, arm};
-use crate::types::DomId;
+use crate::types::{CpuId, DomId};
 use crate::vcpu::Paused;
 
 /// `HYPERVISOR_sched_op`.
@@ -98,25 +98,22 @@ fn poll<M: Machine>(cx: &Cx<'_, M>, request: Poll) -> HcResult {
 }
 
 /// Ties the calling vCPU of the control domain to a CPU for a while; a negative number lets go.
+/// `EINVAL` for a CPU that there is not, or if there is nothing to let go of; `EBUSY` if it is tied
+/// already.
 fn pin_override<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<PinOverride>) -> HcResult {
     if !cx.domain().privileged {
         return Err(Errno::EPERM.into());
     }
     let request = arg.read(cx.machine())?;
-    let (_, soft) = cx.vcpu.sched.affinity();
-    let hard = match request.pcpu {
-        ..0 => None,
-        cpu => {
-            let cpu = crate::types::CpuId(u16::try_from(cpu).map_err(|_| Errno::EINVAL)?);
-            if !cx.machine().cpus().contains(cpu) {
-                return Err(Errno::EINVAL.into());
-            }
-            let mut mask = crate::machine::CpuMask::EMPTY;
-            mask.insert(cpu);
-            Some(mask)
+    if request.pcpu < 0 {
+        cx.vcpu.sched.untie()?;
+    } else {
+        let cpu = CpuId(u16::try_from(request.pcpu).map_err(|_| Errno::EINVAL)?);
+        if !cx.machine().cpus().contains(cpu) {
+            return Err(Errno::EINVAL.into());
         }
-    };
-    cx.vcpu.sched.set_affinity(hard, soft);
+        cx.vcpu.sched.tie(cpu)?;
+    }
     yield_now(cx.cpu);
     Ok(0)
 }

@@ -1,5 +1,7 @@
 //! Where a vCPU is as far as the scheduler goes: off, queued, or running.
 
+use oxen_abi::errno::Errno;
+
 use crate::machine::CpuMask;
 use crate::sched::credit::Priority;
 use crate::sync::Mutex;
@@ -31,6 +33,15 @@ impl Place {
     }
 }
 
+/// Where a vCPU may run; `None` = everywhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Affinity {
+    hard: Option<CpuMask>,
+    soft: Option<CpuMask>,
+    /// What `hard` was before the guest tied the vCPU to one CPU for a while.
+    before: Option<Option<CpuMask>>,
+}
+
 /// What the scheduler knows of a vCPU.
 #[derive(Debug)]
 pub struct VcpuSched {
@@ -42,8 +53,7 @@ pub struct VcpuSched {
     priority: AtomicU8,
     /// Whether it ran or was runnable in this accounting period.
     pub(super) active: AtomicBool,
-    /// CPUs it may run on (`None`: all), and those it is to prefer.
-    pub(super) affinity: Mutex<(Option<CpuMask>, Option<CpuMask>)>,
+    affinity: Mutex<Affinity>,
 }
 
 impl Default for VcpuSched {
@@ -54,7 +64,7 @@ impl Default for VcpuSched {
             credits: AtomicI32::new(0),
             priority: AtomicU8::new(Priority::Under as u8),
             active: AtomicBool::new(false),
-            affinity: Mutex::new((None, None)),
+            affinity: Mutex::new(Affinity::default()),
         }
     }
 }
@@ -109,23 +119,59 @@ impl VcpuSched {
 
     /// Whether it may run on a CPU.
     pub fn allows(&self, cpu: CpuId) -> bool {
-        self.affinity.lock().0.is_none_or(|mask| mask.contains(cpu))
+        self.affinity
+            .lock()
+            .hard
+            .is_none_or(|mask| mask.contains(cpu))
     }
 
-    /// Hard and soft affinity; `None` = all CPUs.
+    /// Hard and soft affinity in force; `None` = all CPUs.
     pub fn affinity(&self) -> (Option<CpuMask>, Option<CpuMask>) {
-        *self.affinity.lock()
+        let affinity = self.affinity.lock();
+        (affinity.hard, affinity.soft)
     }
 
-    /// Sets hard and soft affinity. The caller makes it move ([`crate::sched::stop`], then
-    /// [`crate::sched::wake`]) if it is somewhere it may not be.
-    pub fn set_affinity(&self, hard: Option<CpuMask>, soft: Option<CpuMask>) {
-        *self.affinity.lock() = (hard, soft);
+    /// Sets hard affinity. The caller makes the vCPU move ([`crate::sched::stop`], then
+    /// [`crate::sched::wake`]) if it is somewhere it may not be. `EBUSY` while the guest has tied it
+    /// to a CPU.
+    pub fn set_hard_affinity(&self, mask: Option<CpuMask>) -> Result<(), Errno> {
+        let mut affinity = self.affinity.lock();
+        if affinity.before.is_some() {
+            return Err(Errno::EBUSY);
+        }
+        affinity.hard = mask;
+        Ok(())
+    }
+
+    /// Sets soft affinity.
+    pub fn set_soft_affinity(&self, mask: Option<CpuMask>) {
+        self.affinity.lock().soft = mask;
+    }
+
+    /// Ties the vCPU to one CPU until [`Self::untie`], whatever its hard affinity. `EBUSY` if it is
+    /// tied already.
+    pub fn tie(&self, cpu: CpuId) -> Result<(), Errno> {
+        let mut affinity = self.affinity.lock();
+        if affinity.before.is_some() {
+            return Err(Errno::EBUSY);
+        }
+        let mut mask = CpuMask::EMPTY;
+        mask.insert(cpu);
+        affinity.before = Some(affinity.hard.replace(mask));
+        Ok(())
+    }
+
+    /// Gives the hard affinity back that was in force before [`Self::tie`]. `EINVAL` if it is not
+    /// tied.
+    pub fn untie(&self) -> Result<(), Errno> {
+        let mut affinity = self.affinity.lock();
+        affinity.hard = affinity.before.take().ok_or(Errno::EINVAL)?;
+        Ok(())
     }
 
     /// The one CPU it is pinned to.
     pub fn pinned_to(&self) -> Option<CpuId> {
-        let mask = self.affinity.lock().0?;
+        let mask = self.affinity.lock().hard?;
         let mut cpus = mask.iter();
         let first = cpus.next()?;
         if cpus.next().is_some() {

@@ -111,10 +111,22 @@ pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
     publish_area(hv, vcpu, &info);
 }
 
+/// The running vCPU is in kernel mode again: writes the areas that could not be written before.
+#[inline(never)]
+pub fn refresh<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) {
+    vcpu.time.stale.store(false, Ordering::Relaxed);
+    crate::time::write_runstate_area(&hv.machine, vcpu);
+    publish_area(hv, vcpu, &hv.machine.time_info());
+}
+
 /// The second copy, at a guest-virtual address, for the vDSO.
 fn publish_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, info: &VcpuTimeInfo) {
     let addr = vcpu.time.time_area.load(Ordering::Acquire);
     if addr == 0 {
+        return;
+    }
+    if !vcpu.kernel_mode.load(Ordering::Relaxed) {
+        vcpu.time.stale.store(true, Ordering::Relaxed);
         return;
     }
     let machine = &hv.machine;

@@ -6,7 +6,7 @@ mod runstate;
 mod timer;
 mod vcpu_op;
 
-pub use clock::{WallClock, publish, update_wallclock};
+pub use clock::{WallClock, publish, refresh, update_wallclock};
 pub use queue::TimerQueue;
 pub use runstate::{RunState, change_runstate, runstate, write_runstate_area};
 pub use timer::{

@@ -66,10 +66,14 @@ pub fn change_runstate<M: Machine>(vcpu: &Vcpu<M>, state: i32, now: u64) {
 }
 
 /// Copies the run state to the area that the guest has registered; the vCPU's address space is
-/// loaded on this CPU.
+/// loaded on this CPU. In user mode that is put off until the vCPU is in kernel mode.
 pub fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
     let addr = vcpu.time.runstate_area.load(Ordering::Acquire);
     if addr == 0 {
+        return;
+    }
+    if !vcpu.kernel_mode.load(Ordering::Relaxed) {
+        vcpu.time.stale.store(true, Ordering::Relaxed);
         return;
     }
     let mut info = {
@@ -94,4 +98,42 @@ pub fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
         .copy_to_guest(entry_time, &info.state_entry_time.to_le_bytes())
         .and_then(|()| machine.copy_to_guest(addr, info.as_bytes()))
         .and_then(|()| machine.copy_to_guest(entry_time, &settled.to_le_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use oxen_abi::vcpu::{RUNSTATE_BLOCKED, RUNSTATE_RUNNABLE, RunstateInfo};
+
+    use super::{change_runstate, write_runstate_area};
+    use crate::sync::atomic::Ordering;
+    use crate::testing::{GUEST_BASE, Host};
+
+    #[test]
+    fn in_user_mode_the_area_waits_for_the_kernel() {
+        let host = Host::new();
+        let domain = host.domain(1, 1, 8);
+        let vcpu = domain.vcpu(crate::VcpuId(0)).unwrap();
+        let cx = host.cx(&vcpu);
+        let root = host.ram(&domain);
+        vcpu.arch.lock().kernel_root = Some(root);
+        vcpu.time.runstate_area.store(GUEST_BASE, Ordering::Relaxed);
+        let seen = || host.get::<RunstateInfo>(GUEST_BASE).state;
+
+        change_runstate(&vcpu, RUNSTATE_RUNNABLE, 1);
+        write_runstate_area(host.machine(), &vcpu);
+        assert_eq!(seen(), RUNSTATE_RUNNABLE);
+
+        vcpu.kernel_mode.store(false, Ordering::Relaxed);
+        change_runstate(&vcpu, RUNSTATE_BLOCKED, 2);
+        write_runstate_area(host.machine(), &vcpu);
+        assert_eq!(
+            seen(),
+            RUNSTATE_RUNNABLE,
+            "the kernel's memory is not mapped"
+        );
+
+        assert_eq!(crate::trap::enter_kernel(&cx), Ok(()));
+        assert_eq!(seen(), RUNSTATE_BLOCKED);
+        assert!(!vcpu.time.is_stale());
+    }
 }

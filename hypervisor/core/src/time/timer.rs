@@ -9,7 +9,7 @@ use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::percpu::{Cx, PerCpu};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::time::queue::Timer;
 use crate::time::runstate::RunState;
 use crate::types::CpuId;
@@ -52,6 +52,9 @@ pub struct VcpuTime {
     pub(super) time_area: AtomicU64,
     /// Run state and the time spent in each.
     pub(super) runstate: Mutex<RunState>,
+    /// Whether the two areas are out of date: the vCPU was in user mode when they changed, where the
+    /// kernel's memory is not mapped.
+    pub(super) stale: AtomicBool,
     /// The `vcpu_time_info` words that were last published, to leave out what did not change.
     pub(super) published: Mutex<[u64; 4]>,
 }
@@ -64,6 +67,7 @@ impl Default for VcpuTime {
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             runstate: Mutex::new(RunState::default()),
+            stale: AtomicBool::new(false),
             published: Mutex::new([0; 4]),
         }
     }
@@ -78,6 +82,12 @@ impl VcpuTime {
             Kind::Watchdog(Dog::First) => &self.armed[3],
             Kind::Watchdog(Dog::Second) => &self.armed[4],
         }
+    }
+
+    /// Whether the areas that the guest has registered wait for the vCPU to be in kernel mode.
+    #[inline]
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// Whether a timer is armed.

@@ -4,11 +4,12 @@ use alloc::sync::Arc;
 
 use oxen_abi::errno::Errno;
 use oxen_abi::vcpu::*;
+use oxen_abi::xen::VcpuTimeInfo;
 
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
-use crate::mm::MmError;
+use crate::mm::{MmError, walk};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 use crate::time::runstate::{runstate, write_runstate_area};
@@ -39,6 +40,7 @@ pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResu
         }
         VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA => {
             let area = GuestHandle::<RegisterRunstateMemoryArea>::new(arg).read(cx.machine())?;
+            check_area::<RunstateInfo>(area.addr)?;
             vcpu.time.runstate_area.store(area.addr, Ordering::Release);
             if itself {
                 write_runstate_area(cx.machine(), &vcpu);
@@ -88,6 +90,7 @@ pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResu
         }
         VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA => {
             let area = GuestHandle::<RegisterTimeMemoryArea>::new(arg).read(cx.machine())?;
+            check_area::<VcpuTimeInfo>(area.addr)?;
             vcpu.time.time_area.store(area.addr, Ordering::Release);
             // A down vCPU's copy is written when it first runs.
             *vcpu.time.published.lock() = [0; 4];
@@ -103,6 +106,17 @@ pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResu
         }
         VCPUOP_GET_PHYSID => physid(cx, &vcpu, GuestHandle::new(arg)),
         _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// Refuses a place for a `T` that is no guest's (`EFAULT`).
+fn check_area<T>(addr: u64) -> Result<(), Errno> {
+    let last = addr.checked_add(size_of::<T>() as u64 - 1);
+    let whose = |addr: u64| walk::is_canonical(addr) && !walk::is_hypervisor(addr);
+    if whose(addr) && last.is_some_and(whose) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
     }
 }
 

@@ -36,5 +36,8 @@ pub(super) fn to_kernel<M: Machine>(cx: &Cx<'_, M>) -> Result<u64, Stop> {
     cx.machine().swap_gs();
     cx.machine().load_cr3(root);
     cx.vcpu.kernel_mode.store(true, Ordering::Relaxed);
+    if cx.vcpu.time.is_stale() {
+        crate::time::refresh(cx.hv, cx.vcpu);
+    }
     Ok(stack)
 }

@@ -31,8 +31,9 @@ fn and(a: CpuMask, b: CpuMask) -> CpuMask {
     both
 }
 
-/// `setvcpuaffinity`. `EINVAL` without a map, or when no CPU that is up would be left. The maps
-/// that are in force then are written back.
+/// `setvcpuaffinity`. `EINVAL` without a map, or when no CPU that is up would be left; `EBUSY` for
+/// the hard one while the guest has tied the vCPU to a CPU, which is undone by force. The maps that
+/// are in force then are written back.
 pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
     let request: VcpuAffinity = take(u);
     if request.flags & MAPS == 0 || request.flags & !(MAPS | XEN_VCPUAFFINITY_FORCE) != 0 {
@@ -58,7 +59,15 @@ pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
             return Err(Errno::EINVAL.into());
         }
     }
-    vcpu.sched.set_affinity(hard, soft);
+    if request.flags & XEN_VCPUAFFINITY_FORCE != 0 {
+        let _ = vcpu.sched.untie();
+    }
+    if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
+        vcpu.sched.set_hard_affinity(hard)?;
+    }
+    if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
+        vcpu.sched.set_soft_affinity(soft);
+    }
     if !vcpu.sched.allows(vcpu.sched.cpu()) {
         // It leaves the CPU it may not use when that CPU next looks whom to run.
         crate::sched::stop(cx.cpu, &vcpu);

@@ -20,7 +20,7 @@ use crate::vcpu::{Paused, Vcpu, context};
 
 /// Does something with a vCPU that stands still, so that its state is in memory. One that runs
 /// is held for so long. `EINVAL` for the calling vCPU itself.
-fn standing<M: Machine>(
+pub(super) fn standing<M: Machine>(
     cx: &Cx<'_, M>,
     domain: &Arc<Domain<M>>,
     id: u32,
@@ -157,23 +157,4 @@ pub(super) fn set_extended<M: Machine>(
         );
         Ok(Answer::Done)
     })
-}
-
-/// `get_vcpu_msrs`: a PV guest has no MSRs of its own that a save must keep.
-pub(super) fn get_msrs<M: Machine>(domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
-    let mut request: VcpuMsrs = take(u);
-    find_vcpu(domain, request.vcpu)?;
-    request.msr_count = 0;
-    put(u, &request)
-}
-
-/// `set_vcpu_msrs`: likewise, so a restore has none to give.
-pub(super) fn set_msrs<M: Machine>(domain: &Arc<Domain<M>>, u: &Union) -> Outcome {
-    let request: VcpuMsrs = take(u);
-    find_vcpu(domain, request.vcpu)?;
-    if request.msr_count == 0 {
-        Ok(Answer::Done)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
 }

@@ -4,6 +4,7 @@ mod affinity;
 mod context;
 mod create;
 mod device;
+mod extended;
 pub(super) mod info;
 mod memory;
 mod policy;
@@ -81,8 +82,10 @@ fn on_domain<M: Machine>(
         XEN_DOMCTL_GETVCPUCONTEXT => context::get(cx, domain, u),
         XEN_DOMCTL_SET_EXT_VCPUCONTEXT => context::set_extended(cx, domain, u),
         XEN_DOMCTL_GET_EXT_VCPUCONTEXT => context::get_extended(domain, u),
-        XEN_DOMCTL_GET_VCPU_MSRS => context::get_msrs(domain, u),
-        XEN_DOMCTL_SET_VCPU_MSRS => context::set_msrs(domain, u),
+        XEN_DOMCTL_GETVCPUEXTSTATE => extended::get_state(cx, domain, u),
+        XEN_DOMCTL_SETVCPUEXTSTATE => extended::set_state(cx, domain, u),
+        XEN_DOMCTL_GET_VCPU_MSRS => extended::get_msrs(cx, domain, u),
+        XEN_DOMCTL_SET_VCPU_MSRS => extended::set_msrs(cx, domain, u),
         XEN_DOMCTL_SETVCPUAFFINITY => affinity::set(cx, domain, u),
         XEN_DOMCTL_GETVCPUAFFINITY => affinity::get(cx, domain, u),
         XEN_DOMCTL_SETNODEAFFINITY => affinity::set_nodes(cx, u),
@@ -104,11 +107,8 @@ fn on_domain<M: Machine>(
         XEN_DOMCTL_GET_CPU_POLICY => policy::get(cx, domain, u),
         XEN_DOMCTL_SET_CPU_POLICY => policy::set(cx, domain, u),
 
-        // A PV guest's FPU state goes with its context; no IOMMU; no paging of the hypervisor's;
-        // no cache control, no virtual NUMA.
-        XEN_DOMCTL_SETVCPUEXTSTATE
-        | XEN_DOMCTL_GETVCPUEXTSTATE
-        | XEN_DOMCTL_ASSIGN_DEVICE
+        // No IOMMU; no paging of the hypervisor's; no cache control, no virtual NUMA.
+        XEN_DOMCTL_ASSIGN_DEVICE
         | XEN_DOMCTL_TEST_ASSIGN_DEVICE
         | XEN_DOMCTL_DEASSIGN_DEVICE
         | XEN_DOMCTL_GET_DEVICE_GROUP
