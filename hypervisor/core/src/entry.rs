@@ -1,9 +1,10 @@
 //! Where the machine enters `core`, and where `core` lets a guest run again.
 //!
-//! The machine saves the guest's registers in the CPU's register frame, calls one of
-//! [`syscall`], [`exception`] or [`interrupt`], then [`leave`], then restores the frame.
-//! Interrupts are off throughout. A context switch replaces the frame's contents; no stack is
-//! switched, so nothing here may keep state of the interrupted vCPU across [`leave`].
+//! The machine saves the guest's registers in the CPU's register frame, calls [`syscall`],
+//! [`exception`], or another function here and then [`leave`], and restores the frame.
+//! Interrupts are off throughout. A context switch, which happens on the way out only, replaces
+//! the frame's contents; no stack is switched, so nothing here may keep state of the interrupted
+//! vCPU across it.
 
 use alloc::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::machine::{Interrupt, Machine};
 use crate::percpu::{Cx, Pending, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::VcpuId;
+use crate::vcpu::Vcpu;
 
 /// An exception that a guest's instruction caused.
 #[derive(Clone, Copy, Debug)]
@@ -28,23 +30,35 @@ pub struct Exception {
 }
 
 /// The guest executed SYSCALL: a hypercall from its kernel, or a system call of its process.
+/// On return `regs` holds a vCPU that is to run now, as after [`leave`].
+#[inline]
 pub fn syscall<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     cpu.entered();
-    for_current(cpu, |cx| {
+    let goes_on = for_current(cpu, |cx| {
         if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
             crate::hypercall::dispatch(cx, regs);
         } else {
             end(cx, crate::trap::guest_syscall(cx, regs));
         }
+        may_go_on(cx.cpu, cx.vcpu)
     });
+    if !goes_on {
+        leave_later(cpu, regs);
+    }
 }
 
-/// The guest's instruction faulted or trapped.
+/// The guest's instruction faulted or trapped. On return `regs` holds a vCPU that is to run now,
+/// as after [`leave`].
+#[inline]
 pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {
     cpu.entered();
-    for_current(cpu, |cx| {
-        end(cx, crate::trap::exception(cx, regs, exception))
+    let goes_on = for_current(cpu, |cx| {
+        end(cx, crate::trap::exception(cx, regs, exception));
+        may_go_on(cx.cpu, cx.vcpu)
     });
+    if !goes_on {
+        leave_later(cpu, regs);
+    }
 }
 
 /// The machine could not go back to the guest: the registers in the frame are no good.
@@ -97,7 +111,8 @@ pub fn interrupt<M: Machine>(cpu: &PerCpu<M>, interrupt: Interrupt) {
 /// Does what is pending and returns once `regs` holds a vCPU that is to run now.
 #[inline]
 pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
-    if !may_go_on(cpu) {
+    let goes_on = may_go_on(cpu, &cpu.current.borrow());
+    if !goes_on {
         leave_later(cpu, regs);
     }
 }
@@ -105,10 +120,9 @@ pub fn leave<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
 /// Whether the running vCPU can go straight on: nothing is pending on its CPU or for itself. Never so for the idle
 /// vCPU, which has no `vcpu_info`.
 #[inline]
-fn may_go_on<M: Machine>(cpu: &PerCpu<M>) -> bool {
-    let vcpu = cpu.current.borrow();
+fn may_go_on<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> bool {
     cpu.shared().pending.load(Ordering::Acquire) == 0
-        && crate::sched::is_runnable(&vcpu)
+        && crate::sched::is_runnable(vcpu)
         && !vcpu.nmi_pending.load(Ordering::Relaxed)
         && cpu.info.get().is_some_and(|info| !info.ready())
 }
@@ -141,13 +155,14 @@ fn settle<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
 
 /// Runs something on behalf of the vCPU whose registers are in the frame. It is borrowed, not cloned, to spare
 /// the hot paths two locked instructions: the CPU goes over to another one only in [`leave`].
-fn for_current<M: Machine>(cpu: &PerCpu<M>, run: impl FnOnce(&Cx<'_, M>)) {
+#[inline]
+fn for_current<M: Machine, T>(cpu: &PerCpu<M>, run: impl FnOnce(&Cx<'_, M>) -> T) -> T {
     let vcpu = cpu.current.borrow();
     run(&Cx {
         hv: cpu.hv,
         cpu,
         vcpu: &vcpu,
-    });
+    })
 }
 
 /// Carries out what a trap's handling ended in.

@@ -57,12 +57,19 @@ impl<T> GuestHandle<T> {
 
 impl<T: FromBytes + IntoBytes> GuestHandle<T> {
     /// Copies the item in: one read of each byte.
+    #[inline]
     pub fn read<M: Machine>(self, machine: &M) -> Result<T, Errno> {
         let mut item = T::new_zeroed();
+        self.read_into(machine, &mut item)?;
+        Ok(item)
+    }
+
+    /// The same to a place that there is already. After a fault a part of it may be there.
+    #[inline]
+    pub fn read_into<M: Machine>(self, machine: &M, item: &mut T) -> Result<(), Errno> {
         machine
             .copy_from_guest(self.addr, item.as_mut_bytes())
-            .map_err(|_| Errno::EFAULT)?;
-        Ok(item)
+            .map_err(|_| Errno::EFAULT)
     }
 
     /// Copies item `index` in.

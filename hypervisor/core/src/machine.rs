@@ -167,6 +167,13 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// The FPU, SSE, AVX, … state of a vCPU, as an XSAVE area of the host's size.
     type Fpu: Send + Sync;
 
+    /// `index` if it is below `length`, else 0, whatever the processor predicts
+    /// ([`crate::speculation`]). A machine may know a shorter way.
+    #[inline(always)]
+    fn clamp(index: usize, length: usize) -> usize {
+        crate::speculation::clamp(index, length)
+    }
+
     // ---- frames -------------------------------------------------------------------------
 
     /// One more than the highest frame number that has an entry in the frame table.
@@ -232,6 +239,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
         old: u64,
         new: u64,
     ) -> Result<(), u64>;
+    /// [`Machine::cmpxchg_pte`] of an entry of an L1 table, whose word the caller has from
+    /// [`Machine::page`].
+    fn cmpxchg_leaf(&self, slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64>;
     /// Fills slots 256-271 of an L4 with the hypervisor's own entries.
     fn fill_hypervisor_slots(&self, l4: Mfn);
     /// Loads CR3 on this CPU; `None` is the hypervisor's own page table. Flushes the TLB.

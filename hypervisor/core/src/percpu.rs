@@ -66,11 +66,17 @@ impl<M: Machine> PerCpu<M> {
         self.began.set(0);
     }
 
+    /// Whether something is pending for this CPU's next way out.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        self.shared().pending.load(Ordering::Acquire) != 0
+    }
+
     /// Whether a long operation should stop here and continue later: something is pending, or it
     /// had its turn. Interrupts are off, so that only the return to the guest lets in what the
     /// interrupt controller holds, this CPU's timer among it.
     pub fn preempt_needed(&self) -> bool {
-        self.shared().pending.load(Ordering::Acquire) != 0 || self.turn_is_over()
+        self.has_work() || self.turn_is_over()
     }
 
     fn turn_is_over(&self) -> bool {

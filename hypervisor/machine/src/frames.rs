@@ -202,14 +202,19 @@ pub(crate) fn with_unowned(first: Mfn, count: u64, fill: &mut dyn FnMut(&mut [u8
 }
 
 /// Whether a present entry may lead to a frame: a guest's RAM, the read-only M2P, or a device that is nobody's own.
+#[inline]
 fn may_map(value: u64) -> bool {
     if value & Flags::PRESENT.bits() == 0 {
         return true;
     }
+    memory::is_guest_ram((value & ADDRESS) >> PAGE_SHIFT) || may_map_other(value)
+}
+
+/// The same of an entry that does not lead to a guest's RAM.
+#[cold]
+fn may_map_other(value: u64) -> bool {
     let mfn = (value & ADDRESS) >> PAGE_SHIFT;
-    memory::is_guest_ram(mfn)
-        || is_mappable_io(Mfn(mfn))
-        || (value & Flags::WRITE.bits() == 0 && memory::is_m2p(mfn))
+    is_mappable_io(Mfn(mfn)) || (value & Flags::WRITE.bits() == 0 && memory::is_m2p(mfn))
 }
 
 /// The entry that may be written with `value`.
@@ -242,6 +247,16 @@ pub(crate) fn exchange(table: Mfn, index: usize, level: u8, old: u64, new: u64) 
             .and_then(|page| page.get(index))
             .map_or(0, |slot| slot.load(Ordering::Acquire))),
     }
+}
+
+/// The same for an entry of an L1 table, of which the caller has the word.
+#[inline]
+pub(crate) fn exchange_leaf(slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64> {
+    if !may_map(new) {
+        return Err(slot.load(Ordering::Acquire));
+    }
+    slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+        .map(|_| ())
 }
 
 /// Puts the hypervisor's slots into a guest's L4.

@@ -7,6 +7,7 @@ use oxen_core::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, Mmconfi
 use oxen_core::mm::frame::Frame;
 use oxen_core::{CpuId, Mfn};
 
+use crate::num::to_usize;
 use crate::{
     apic, clock, console, control, cpuid, debugreg, fpu, frames, memory, mmio, msr, pci, percpu,
     pio, reboot, segments, speculation, trap, uaccess,
@@ -19,6 +20,10 @@ pub(crate) struct X86;
 impl Machine for X86 {
     type Fpu = fpu::State;
 
+    #[inline(always)]
+    fn clamp(index: usize, length: usize) -> usize {
+        to_usize(speculation::clamp(index as u64, length as u64))
+    }
     fn max_frame(&self) -> Mfn {
         Mfn(memory::max_frame())
     }
@@ -75,6 +80,10 @@ impl Machine for X86 {
         new: u64,
     ) -> Result<(), u64> {
         frames::exchange(table, index, level, old, new)
+    }
+    #[inline]
+    fn cmpxchg_leaf(&self, slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64> {
+        frames::exchange_leaf(slot, old, new)
     }
     fn fill_hypervisor_slots(&self, l4: Mfn) {
         frames::fill_hypervisor_slots(l4);

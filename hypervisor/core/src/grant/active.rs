@@ -92,8 +92,8 @@ impl Table {
         reference: u32,
         wanted: Use,
     ) -> Result<Pinned, Status> {
-        let slot = self.slot(machine, reference).ok_or(GNTST_BAD_GNTREF)?;
-        let active = self.active_mut(reference).ok_or(GNTST_BAD_GNTREF)?;
+        let (slot, active) = self.entry(machine, reference).ok_or(GNTST_BAD_GNTREF)?;
+        let slot = slot.ok_or(GNTST_BAD_GNTREF)?;
         let idle = !active.is_in_use();
         if !idle && active.grantee != wanted.grantee.0 {
             return Err(GNTST_GENERAL_ERROR);
@@ -127,9 +127,8 @@ impl Table {
 
     /// Takes a use back; with the last one of its kind the mark in the guest's memory goes too.
     pub(super) fn unpin<M: Machine>(&mut self, machine: &M, reference: u32, access: Access) {
-        let slot = self.slot(machine, reference);
         // A dead domain's table is gone before its grants are.
-        let Some(active) = self.active_mut(reference) else {
+        let Some((slot, active)) = self.entry(machine, reference) else {
             return;
         };
         let counter = match access {

@@ -7,6 +7,7 @@ use crate::grant::active::Active;
 use crate::grant::entry::{Marks, Slot};
 use crate::machine::Machine;
 use crate::speculation;
+use crate::sync::atomic::AtomicU64;
 use crate::types::Mfn;
 
 /// Entries of version 1 (8 bytes each) in a frame: the most that a frame can have.
@@ -71,8 +72,12 @@ pub(super) enum Kind {
 #[derive(Debug)]
 struct Frame {
     mfn: Mfn,
+    words: &'static Words,
     active: Vec<Active>,
 }
+
+/// A frame's words; they are the table's as long as the frame is.
+type Words = [AtomicU64; 512];
 
 /// A granting domain's table.
 #[derive(Debug, Default)]
@@ -136,7 +141,13 @@ impl Table {
 
     /// Adds a frame, if it still is the next one of its kind; `false` if it is not, or if there
     /// is no memory.
-    pub(super) fn add(&mut self, kind: Kind, index: u32, mfn: Mfn) -> bool {
+    pub(super) fn add<M: Machine>(
+        &mut self,
+        machine: &M,
+        kind: Kind,
+        index: u32,
+        mfn: Mfn,
+    ) -> bool {
         match kind {
             Kind::Status => {
                 // The version may have changed meanwhile.
@@ -150,6 +161,9 @@ impl Table {
             }
             Kind::Entries => {
                 let mut active = Vec::new();
+                let Some(words) = machine.page(mfn) else {
+                    return false;
+                };
                 if self.missing(index.saturating_add(1)) != Some((Kind::Entries, index))
                     || active.try_reserve_exact(PER_FRAME_V1).is_err()
                     || self.frames.try_reserve(1).is_err()
@@ -157,7 +171,7 @@ impl Table {
                     return false;
                 }
                 active.resize(PER_FRAME_V1, Active::default());
-                self.frames.push(Frame { mfn, active });
+                self.frames.push(Frame { mfn, words, active });
             }
         }
         true
@@ -177,26 +191,21 @@ impl Table {
         let reference = reference as usize;
         match self.version {
             Version::V1 => {
-                let frame = speculation::get(&self.frames, reference / PER_FRAME_V1)?;
-                let head = machine.page(frame.mfn)?.get(reference % PER_FRAME_V1)?;
-                Some(Slot {
-                    head,
-                    body: None,
-                    marks: Marks {
-                        word: head,
-                        shift: 0,
-                    },
-                })
+                let frame = speculation::get_by::<M, _>(&self.frames, reference / PER_FRAME_V1)?;
+                frame
+                    .words
+                    .get(reference % PER_FRAME_V1)
+                    .map(Slot::version_1)
             }
             Version::V2 => {
-                let frame = speculation::get(&self.frames, reference / PER_FRAME_V2)?;
-                let page = machine.page(frame.mfn)?;
+                let frame = speculation::get_by::<M, _>(&self.frames, reference / PER_FRAME_V2)?;
                 let first = reference % PER_FRAME_V2 * 2;
-                let status = speculation::get(&self.status, reference / STATUS_PER_FRAME)?;
+                let status =
+                    speculation::get_by::<M, _>(&self.status, reference / STATUS_PER_FRAME)?;
                 let marks = machine.page(*status)?;
                 Some(Slot {
-                    head: page.get(first)?,
-                    body: Some(page.get(first + 1)?),
+                    head: frame.words.get(first)?,
+                    body: Some(frame.words.get(first + 1)?),
                     marks: Marks {
                         word: marks.get(reference % STATUS_PER_FRAME / 4)?,
                         shift: SHIFTS[reference % 4],
@@ -212,10 +221,23 @@ impl Table {
         frame.active.get(reference as usize % PER_FRAME_V1)
     }
 
-    /// The same, to change it.
-    pub(super) fn active_mut(&mut self, reference: u32) -> Option<&mut Active> {
-        let frame = speculation::get_mut(&mut self.frames, reference as usize / PER_FRAME_V1)?;
-        frame.active.get_mut(reference as usize % PER_FRAME_V1)
+    /// The same, to change it, and the guest's words of the entry if the version in force has it.
+    pub(super) fn entry<M: Machine>(
+        &mut self,
+        machine: &M,
+        reference: u32,
+    ) -> Option<(Option<Slot>, &mut Active)> {
+        let version_2 = match self.version {
+            Version::V1 => None,
+            Version::V2 => self.slot(machine, reference),
+        };
+        let index = reference as usize;
+        let frame = speculation::get_mut_by::<M, _>(&mut self.frames, index / PER_FRAME_V1)?;
+        let slot = match self.version {
+            Version::V1 => frame.words.get(index % PER_FRAME_V1).map(Slot::version_1),
+            Version::V2 => version_2,
+        };
+        Some((slot, frame.active.get_mut(index % PER_FRAME_V1)?))
     }
 
     /// Whether an entry is in use.

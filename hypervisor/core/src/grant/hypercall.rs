@@ -146,12 +146,13 @@ impl<M: Machine> Batch<'_, M> {
     /// Runs each operation and writes it back.
     fn each<T: FromBytes + IntoBytes + Immutable>(&self, mut run: impl FnMut(&mut T)) -> HcResult {
         let handle = GuestHandle::<T>::new(self.ops);
+        let mut op = T::new_zeroed();
         for index in 0..self.count {
             if index != 0 && self.cx.cpu.preempt_needed() {
                 return self.go_on_from::<T>(index);
             }
             let place = handle.at(u64::from(index))?;
-            let mut op = place.read(self.cx.machine())?;
+            place.read_into(self.cx.machine(), &mut op)?;
             run(&mut op);
             place.write(self.cx.machine(), &op)?;
         }

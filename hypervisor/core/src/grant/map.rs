@@ -13,7 +13,7 @@ use crate::grant::maptrack::Mapping;
 use crate::grant::{Access, Status, pte};
 use crate::machine::Machine;
 use crate::mm::frame::PageType;
-use crate::mm::types::{get_type, put_type};
+use crate::mm::types::{NotHeld, get_held, put_held};
 use crate::mm::{MmError, get_page, put_page};
 use crate::percpu::{Cx, PerCpu};
 use crate::types::{DomId, Mfn};
@@ -101,19 +101,19 @@ pub(super) fn hold_frame<M: Machine>(
     mfn: Mfn,
     access: Access,
 ) -> Result<(), Status> {
-    if !get_page(&cpu.hv.machine, mfn, domain.id) {
-        return Err(GNTST_BAD_PAGE);
-    }
     if access == Access::Read {
-        return Ok(());
+        return if get_page(&cpu.hv.machine, mfn, domain.id) {
+            Ok(())
+        } else {
+            Err(GNTST_BAD_PAGE)
+        };
     }
-    get_type(cpu, domain, mfn, PageType::Writable).map_err(|error| {
-        put_page(cpu.hv, mfn);
-        match error {
-            MmError::Errno(_) => GNTST_GENERAL_ERROR,
-            MmError::Restart => GNTST_EAGAIN,
-        }
-    })
+    match get_held(cpu, domain, mfn, PageType::Writable) {
+        Ok(_) => Ok(()),
+        Err(NotHeld::Foreign) => Err(GNTST_BAD_PAGE),
+        Err(NotHeld::Type(MmError::Errno(_))) => Err(GNTST_GENERAL_ERROR),
+        Err(NotHeld::Type(MmError::Restart)) => Err(GNTST_EAGAIN),
+    }
 }
 
 /// Takes back what [`hold`] did.
@@ -133,9 +133,13 @@ pub(super) fn let_go<M: Machine>(
 
 /// Takes back what [`hold_frame`] did.
 pub(super) fn let_frame_go<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, access: Access) {
+    let Some(frame) = cpu.hv.machine.frame(mfn) else {
+        return;
+    };
     if access == Access::Write {
         // No page table, so never unfinished.
-        let _ = put_type(cpu, mfn);
+        let _ = put_held(cpu, mfn, frame);
+    } else if !frame.put_shared() {
+        put_page(cpu.hv, mfn);
     }
-    put_page(cpu.hv, mfn);
 }

@@ -49,12 +49,9 @@ impl<M: Machine> Mapping<M> {
     }
 }
 
-enum Slot<M: Machine> {
-    Free,
-    /// A request works on it: its handle is good for nobody else.
-    Busy,
-    Mapped(Mapping<M>),
-}
+/// What a handle stands for. `None` if it is free, and as long as a request works on it: then it
+/// is not on the list of free ones, and good for nobody else.
+type Slot<M> = Option<Mapping<M>>;
 
 /// A domain's handles.
 pub(super) struct Maptrack<M: Machine> {
@@ -78,42 +75,33 @@ impl<M: Machine> Maptrack<M> {
         if self.free.is_empty() {
             self.grow()?;
         }
-        let handle = self.free.pop().ok_or(GNTST_NO_SPACE)?;
-        if let Some(slot) = self.slot(handle) {
-            *slot = Slot::Busy;
-        }
-        Ok(handle)
+        self.free.pop().ok_or(GNTST_NO_SPACE)
     }
 
     /// Gives a reserved or taken handle its (new) mapping.
     pub(super) fn fill(&mut self, handle: u32, mapping: Mapping<M>) {
         if let Some(slot) = self.slot(handle) {
-            debug_assert!(matches!(slot, Slot::Busy));
-            *slot = Slot::Mapped(mapping);
+            debug_assert!(slot.is_none(), "handle {handle} filled twice");
+            *slot = Some(mapping);
         }
     }
 
     /// Gives a reserved or taken handle back.
     pub(super) fn release(&mut self, handle: u32) {
-        if let Some(slot) = self.slot(handle) {
-            debug_assert!(matches!(slot, Slot::Busy));
-            *slot = Slot::Free;
-            // There is room: the list was grown together with the slots.
-            self.free.push(handle);
-        }
+        debug_assert!(
+            self.slot(handle).is_some_and(|slot| slot.is_none()),
+            "handle {handle} released while mapped"
+        );
+        // There is room: the list was grown together with the slots.
+        self.free.push(handle);
     }
 
     /// Takes a mapping out to work on it; until it is filled or released again, the handle is bad
     /// for everyone else.
     pub(super) fn take(&mut self, handle: u32) -> Result<Mapping<M>, Status> {
-        let slot = self.slot(handle).ok_or(GNTST_BAD_HANDLE)?;
-        match core::mem::replace(slot, Slot::Busy) {
-            Slot::Mapped(mapping) => Ok(mapping),
-            other => {
-                *slot = other;
-                Err(GNTST_BAD_HANDLE)
-            }
-        }
+        self.slot(handle)
+            .and_then(Option::take)
+            .ok_or(GNTST_BAD_HANDLE)
     }
 
     /// The first handle in use, from `from` on.
@@ -121,14 +109,17 @@ impl<M: Machine> Maptrack<M> {
         (from..self.handles()).find(|handle| {
             let slot = self.chunks.get(*handle as usize / CHUNK);
             let slot = slot.and_then(|chunk| chunk.get(*handle as usize % CHUNK));
-            matches!(slot, Some(Slot::Mapped(_)))
+            slot.is_some_and(Option::is_some)
         })
     }
 
     /// Whether a frame is mapped.
     pub(super) fn has_mapped(&self, mfn: Mfn) -> bool {
-        let of_frame = |slot: &Slot<M>| matches!(slot, Slot::Mapped(mapping) if mapping.mfn == mfn);
-        self.chunks.iter().flatten().any(of_frame)
+        self.chunks
+            .iter()
+            .flatten()
+            .flatten()
+            .any(|mapping| mapping.mfn == mfn)
     }
 
     fn handles(&self) -> u32 {
@@ -136,7 +127,7 @@ impl<M: Machine> Maptrack<M> {
     }
 
     fn slot(&mut self, handle: u32) -> Option<&mut Slot<M>> {
-        speculation::get_mut(&mut self.chunks, handle as usize / CHUNK)?
+        speculation::get_mut_by::<M, _>(&mut self.chunks, handle as usize / CHUNK)?
             .get_mut(handle as usize % CHUNK)
     }
 
@@ -153,7 +144,7 @@ impl<M: Machine> Maptrack<M> {
         {
             return Err(GNTST_NO_SPACE);
         }
-        chunk.resize_with(CHUNK, || Slot::Free);
+        chunk.resize_with(CHUNK, || None);
         self.chunks.push(chunk);
         self.free.extend((first..self.handles()).rev());
         Ok(())

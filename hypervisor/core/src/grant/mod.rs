@@ -133,7 +133,7 @@ impl<M: Machine> GrantTable<M> {
                 release_shared(cpu, mfn);
                 return None;
             }
-            if !given.add(kind, index, mfn) {
+            if !given.add(&cpu.hv.machine, kind, index, mfn) {
                 let changed_by_another = given.missing(frames) != Some((kind, index));
                 drop(given);
                 release_shared(cpu, mfn);

@@ -7,10 +7,10 @@ use oxen_abi::grant_table::{
 
 use crate::grant::Status;
 use crate::machine::Machine;
-use crate::mm::entry::{Update, replace_entry};
-use crate::mm::frame::PageType;
-use crate::mm::types::{get_type, put_type, read_entry};
-use crate::mm::{MmError, get_page, pte, put_page, walk};
+use crate::mm::entry::{Update, replace_leaf};
+use crate::mm::frame::{Frame, PageType};
+use crate::mm::types::{get_held, put_held, read_entry};
+use crate::mm::{MmError, pte, walk};
 use crate::percpu::Cx;
 use crate::types::{DomId, Mfn, PAGE_SIZE};
 
@@ -18,14 +18,14 @@ use crate::types::{DomId, Mfn, PAGE_SIZE};
 struct Place<'a, M: Machine> {
     cx: &'a Cx<'a, M>,
     table: Mfn,
+    frame: &'static Frame,
     index: usize,
 }
 
 impl<M: Machine> Drop for Place<'_, M> {
     fn drop(&mut self) {
         // An L1 table is let go of in one go.
-        let _ = put_type(self.cx.cpu, self.table);
-        put_page(self.cx.hv, self.table);
+        let _ = put_held(self.cx.cpu, self.table, self.frame);
     }
 }
 
@@ -49,14 +49,14 @@ impl<'a, M: Machine> Place<'a, M> {
             let root = cx.vcpu.arch.lock().kernel_root.ok_or(GNTST_GENERAL_ERROR)?;
             walk::find_l1(cx.machine(), root, host_addr).ok_or(GNTST_GENERAL_ERROR)?
         };
-        if !get_page(cx.machine(), table, cx.domain().id) {
-            return Err(GNTST_GENERAL_ERROR);
-        }
-        get_type(cx.cpu, cx.domain(), table, PageType::L1).map_err(|error| {
-            put_page(cx.hv, table);
-            status_of(error)
-        })?;
-        Ok(Self { cx, table, index })
+        let frame = get_held(cx.cpu, cx.domain(), table, PageType::L1)
+            .map_err(|reason| status_of(reason.into()))?;
+        Ok(Self {
+            cx,
+            table,
+            frame,
+            index,
+        })
     }
 
     fn read(&self) -> u64 {
@@ -65,7 +65,7 @@ impl<'a, M: Machine> Place<'a, M> {
 
     fn write(&self, frames_of: DomId, new: u64, how: Update) -> Result<(), MmError> {
         let (cpu, domain) = (self.cx.cpu, self.cx.domain());
-        replace_entry(cpu, domain, frames_of, self.table, 1, self.index, new, how).map(|_| ())
+        replace_leaf(cpu, domain, frames_of, self.table, self.index, new, how)
     }
 }
 

@@ -6,6 +6,8 @@
 
 use oxen_abi::grant_table::{GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTST_GENERAL_ERROR, GNTST_OKAY};
 
+use arrayvec::ArrayVec;
+
 use crate::grant::map::let_go;
 use crate::grant::maptrack::Mapping;
 use crate::grant::{Status, pte};
@@ -31,8 +33,7 @@ pub(super) struct Request {
 
 /// Mappings taken out of page tables, with handles that are busy until the flush.
 pub(super) struct Removed<M: Machine> {
-    mappings: [Option<(u32, Mapping<M>)>; AT_ONCE],
-    count: usize,
+    mappings: ArrayVec<(u32, Mapping<M>), AT_ONCE>,
     flush: bool,
 }
 
@@ -40,15 +41,14 @@ impl<M: Machine> Removed<M> {
     /// None yet.
     pub(super) const fn new() -> Self {
         Self {
-            mappings: [const { None }; AT_ONCE],
-            count: 0,
+            mappings: ArrayVec::new_const(),
             flush: false,
         }
     }
 
     /// Whether another one fits.
     pub(super) const fn is_full(&self) -> bool {
-        self.count == AT_ONCE
+        self.mappings.is_full()
     }
 
     /// Takes a mapping out of the page tables; not called when full.
@@ -65,9 +65,9 @@ impl<M: Machine> Removed<M> {
         self.flush |= (before ^ mapping.flags) & GNTMAP_HOST_MAP != 0;
         if mapping.flags & (GNTMAP_HOST_MAP | GNTMAP_DEVICE_MAP) != 0 {
             cx.domain().grants.taken().fill(request.handle, mapping);
-        } else if let Some(slot) = self.mappings.get_mut(self.count) {
-            *slot = Some((request.handle, mapping));
-            self.count += 1;
+        } else {
+            // There is room, by the caller's word.
+            let _ = self.mappings.try_push((request.handle, mapping));
         }
         status
     }
@@ -77,10 +77,7 @@ impl<M: Machine> Removed<M> {
         if core::mem::take(&mut self.flush) {
             tlb::flush(cx.cpu, &cx.domain().dirty_cpus());
         }
-        for slot in self.mappings.iter_mut().take(self.count) {
-            let Some((handle, mapping)) = slot.take() else {
-                continue;
-            };
+        for (handle, mapping) in self.mappings.drain(..) {
             let access = mapping.access();
             let_go(
                 cx.cpu,
@@ -91,7 +88,6 @@ impl<M: Machine> Removed<M> {
             );
             cx.domain().grants.taken().release(handle);
         }
-        self.count = 0;
     }
 }
 

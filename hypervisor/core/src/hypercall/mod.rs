@@ -16,7 +16,7 @@ use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::percpu::Cx;
-use crate::{console, control, event, grant, irq, mm, sched, speculation, time, trap};
+use crate::{console, control, event, grant, irq, mm, sched, time, trap};
 
 pub use vm_assist::ALLOWED as VM_ASSIST_ALLOWED;
 
@@ -36,25 +36,24 @@ pub fn dispatch<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) {
         },
         number => call(cx, number, args),
     };
-    if let Ok(value) = outcome {
-        regs.rax = value;
-    } else {
-        without_value(cx, regs, outcome);
+    match outcome {
+        Ok(value) => regs.rax = value,
+        Err(Stop::Errno(errno)) => regs.rax = negated(errno),
+        Err(stop) => without_value(cx, regs, stop),
     }
 }
 
 /// What a hypercall that returns no value leaves in the registers.
 #[inline(never)]
-fn without_value<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, outcome: HcResult) {
-    match outcome {
-        Ok(value) => regs.rax = value,
-        Err(Stop::Errno(errno)) => regs.rax = negated(errno),
-        Err(Stop::Restart(args)) => {
+fn without_value<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, stop: Stop) {
+    match stop {
+        Stop::Errno(errno) => regs.rax = negated(errno),
+        Stop::Restart(args) => {
             regs.rip = regs.rip.wrapping_sub(SYSCALL_LENGTH);
             [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         }
-        Err(Stop::NoReturn) => {}
-        Err(Stop::Crash(reason)) => crate::domain::crash(cx, reason),
+        Stop::NoReturn => {}
+        Stop::Crash(reason) => crate::domain::crash(cx, reason),
     }
 }
 
@@ -75,7 +74,7 @@ fn call<M: Machine>(cx: &Cx<'_, M>, number: u64, args: [u64; 6]) -> HcResult {
     if index >= NUMBERS {
         return Err(Errno::ENOSYS.into());
     }
-    match speculation::clamp(index, NUMBERS) as u64 {
+    match M::clamp(index, NUMBERS) as u64 {
         HYPERVISOR_EVENT_CHANNEL_OP => event::hypercall(cx, a32, b),
         HYPERVISOR_MULTICALL => multicall::multicall(cx, a, b32),
         HYPERVISOR_MMU_UPDATE => mm::update::mmu_update(cx, a, b32, c, d),

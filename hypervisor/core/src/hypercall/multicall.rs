@@ -12,6 +12,19 @@ use crate::percpu::Cx;
 /// Offset of the result in an entry.
 const RESULT: u64 = core::mem::offset_of!(MulticallEntry, result) as u64;
 
+/// Calls after which the time is looked at: that takes as long as a short call, and a long one
+/// looks for itself.
+const LOOK_EACH: u64 = 4;
+
+/// Whether to go back to the guest for a moment after `done` calls.
+fn must_stop<M: Machine>(cx: &Cx<'_, M>, done: u64) -> bool {
+    if done.is_multiple_of(LOOK_EACH) {
+        cx.cpu.preempt_needed()
+    } else {
+        cx.cpu.has_work()
+    }
+}
+
 /// Carries out `count` calls of the list at `list`, each with its result written to its entry.
 /// It can stop between two calls, and within one that has a continuation of its own: then the
 /// entry is written back with the arguments it goes on with.
@@ -21,12 +34,13 @@ pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> Hc
     if count > u64::from(u32::MAX) {
         return Err(Errno::EINVAL.into());
     }
+    let mut entry = MulticallEntry::default();
     for done in 0..count {
         let at = list.at(done)?;
-        if done != 0 && cx.cpu.preempt_needed() {
+        if done != 0 && must_stop(cx, done) {
             return Err(Stop::Restart([at.addr(), count - done, 0, 0, 0, 0]));
         }
-        let mut entry = at.read(cx.machine())?;
+        at.read_into(cx.machine(), &mut entry)?;
         let outcome = match entry.op {
             // A list in a list, and a call that leaves it.
             HYPERVISOR_MULTICALL => Err(Errno::EINVAL.into()),

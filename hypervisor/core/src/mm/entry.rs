@@ -4,11 +4,11 @@ use oxen_abi::errno::Errno;
 
 use crate::domain::Domain;
 use crate::machine::Machine;
-use crate::mm::frame::{PageType, get_page};
-use crate::mm::types::{MmError, Unfinished, get_type, put_type};
-use crate::mm::{pte, tlb};
+use crate::mm::frame::{Frame, PageType};
+use crate::mm::pte;
+use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held};
 use crate::percpu::PerCpu;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{DomId, Mfn};
 
 /// Takes the references that a present entry of a table of `level` needs, and returns the entry
@@ -57,40 +57,41 @@ fn acquire_table<M: Machine>(
     entry: u64,
 ) -> Result<u64, MmError> {
     let kind = PageType::table(level - 1).ok_or(Errno::EINVAL)?;
-    let table = pte::frame(entry);
-    if !get_page(&cpu.hv.machine, table, domain.id) {
-        return Err(Errno::EINVAL.into());
-    }
-    match get_type(cpu, domain, table, kind) {
-        Ok(()) => Ok(pte::adjust(entry)),
-        Err(error) => {
-            crate::mm::put_page(cpu.hv, table);
-            Err(error)
-        }
-    }
+    get_held(cpu, domain, pte::frame(entry), kind)?;
+    Ok(pte::adjust(entry))
 }
 
+#[inline]
 fn acquire_leaf<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
     entry: u64,
 ) -> Result<u64, MmError> {
-    let machine = &cpu.hv.machine;
     let mfn = pte::frame(entry);
-    let frame = match machine.frame(mfn) {
+    let frame = match cpu.hv.machine.frame(mfn) {
         Some(frame) if frame.get(frames_of) => frame,
-        Some(frame) if !frame.is_io() => return Err(Errno::EINVAL.into()),
-        _ => return acquire_io(cpu, domain, mfn, entry),
+        other => return acquire_other(cpu, domain, mfn, other, entry),
     };
-    if entry & pte::RW != 0
-        && !frame.join_type(PageType::Writable)
-        && let Err(error) = get_type(cpu, domain, mfn, PageType::Writable)
-    {
-        crate::mm::put_page(cpu.hv, mfn);
-        return Err(error);
+    if entry & pte::RW != 0 {
+        add_type(cpu, domain, mfn, frame, PageType::Writable)?;
     }
     Ok(pte::adjust(entry))
+}
+
+/// What is no RAM of the domain's: at most device memory.
+#[cold]
+fn acquire_other<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    frame: Option<&Frame>,
+    entry: u64,
+) -> Result<u64, MmError> {
+    match frame {
+        Some(frame) if !frame.is_io() => Err(Errno::EINVAL.into()),
+        _ => acquire_io(cpu, domain, mfn, entry),
+    }
 }
 
 /// Device memory: no references, but a permission.
@@ -113,30 +114,41 @@ fn acquire_io<M: Machine>(
 }
 
 /// Drops the references of an entry that was taken out of a table of `level`.
+#[inline]
 pub fn release_entry<M: Machine>(cpu: &PerCpu<M>, level: u8, entry: u64) -> Result<(), Unfinished> {
+    if level == 1 {
+        release_leaf(cpu, entry);
+        return Ok(());
+    }
     if !pte::present(entry) {
         return Ok(());
     }
+    let table = pte::frame(entry);
+    match cpu.hv.machine.frame(table) {
+        Some(frame) => put_held(cpu, table, frame),
+        None => Ok(()),
+    }
+}
+
+/// Drops the references of an entry that was taken out of an L1 table.
+#[inline]
+fn release_leaf<M: Machine>(cpu: &PerCpu<M>, entry: u64) {
+    if !pte::present(entry) {
+        return;
+    }
     let mfn = pte::frame(entry);
     let Some(frame) = cpu.hv.machine.frame(mfn) else {
-        return Ok(());
+        return;
     };
-    let outcome = if level == 1 {
-        if frame.is_io() {
-            return Ok(());
-        }
-        if entry & pte::RW == 0 || frame.leave_type(tlb::clock()) {
-            Ok(())
-        } else {
-            put_type(cpu, mfn)
-        }
-    } else {
-        put_type(cpu, mfn)
-    };
-    if !frame.put_shared() {
+    if frame.is_io() {
+        return;
+    }
+    if entry & pte::RW != 0 {
+        // No page table's type, so never unfinished.
+        let _ = put_held(cpu, mfn, frame);
+    } else if !frame.put_shared() {
         crate::mm::put_page(cpu.hv, mfn);
     }
-    outcome
 }
 
 /// How [`replace_entry`] treats what it finds in the entry.
@@ -168,38 +180,124 @@ pub fn replace_entry<M: Machine>(
     new: u64,
     how: Update,
 ) -> Result<Option<Unfinished>, MmError> {
-    if level == 1 && how == Update::Plain && keeps_rights(&cpu.hv.machine, table, index, new) {
-        return Ok(None);
+    if level > 1 {
+        return exchange_table(cpu, domain, frames_of, table, level, index, new, how);
     }
-    exchange_entry(cpu, domain, frames_of, table, level, index, new, how)
+    replace_leaf(cpu, domain, frames_of, table, index, new, how).map(|()| None)
 }
+
+/// [`replace_entry`] of an L1 table.
+#[inline]
+pub fn replace_leaf<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    table: Mfn,
+    index: usize,
+    new: u64,
+    how: Update,
+) -> Result<(), MmError> {
+    let page = cpu.hv.machine.page(table);
+    let slot = page.and_then(|page| page.get(index)).ok_or(Errno::EINVAL)?;
+    if how == Update::Plain && keeps_rights(slot, new) {
+        return Ok(());
+    }
+    exchange_leaf(cpu, domain, frames_of, slot, new, how)
+}
+
+/// What decides about references in an L1 entry: entries that agree in this need the same.
+const LEAF: u64 = pte::ADDR | pte::PRESENT | pte::RW;
 
 /// Writes an L1 entry if it leads where the old one does with the same rights and the same caching, so that no
 /// reference changes. Returns whether it did.
 ///
-/// The machine's own check of what may be mapped ([`Machine::cmpxchg_pte`]) is left out: it is about the frame, and the
+/// The machine's own check of what may be mapped ([`Machine::cmpxchg_leaf`]) is left out: it is about the frame, and the
 /// old entry for the same frame has passed it. The entry's reference keeps a frame of RAM from becoming the
 /// hypervisor's meanwhile, and device memory stays what it is. Device memory that may only be read has entries without
 /// RW, and they don't get it here.
 #[inline]
-fn keeps_rights<M: Machine>(machine: &M, table: Mfn, index: usize, new: u64) -> bool {
-    let Some(slot) = machine.page(table).and_then(|page| page.get(index)) else {
-        return false;
-    };
+fn keeps_rights(slot: &AtomicU64, new: u64) -> bool {
     let old = slot.load(Ordering::Acquire);
     pte::present(old)
-        && (old ^ new) & (pte::ADDR | pte::PRESENT | pte::RW | CACHING) == 0
+        && (old ^ new) & (LEAF | CACHING) == 0
         && slot
             .compare_exchange(old, pte::adjust(new), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
 }
 
+impl Update {
+    /// The bits of an old entry that the new one inherits.
+    const fn kept(self) -> u64 {
+        match self {
+            Self::KeepAd => pte::ACCESSED | pte::DIRTY,
+            Self::Plain | Self::IfStill(_) => 0,
+        }
+    }
+
+    /// Whether an entry is not what the caller takes it for.
+    const fn is_stale(self, now: u64) -> bool {
+        matches!(self, Self::IfStill(expected) if expected != now)
+    }
+}
+
+/// Replaces an L1 entry by one with other rights, or of another frame.
+#[inline(never)]
+fn exchange_leaf<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    frames_of: DomId,
+    slot: &AtomicU64,
+    new: u64,
+    how: Update,
+) -> Result<(), MmError> {
+    let machine = &cpu.hv.machine;
+    let kept = how.kept();
+    let mut old = slot.load(Ordering::Acquire);
+    if how.is_stale(old) {
+        return Err(MmError::Restart);
+    }
+    if pte::present(new) {
+        check_bits(domain, 1, new)?;
+    }
+    // The same frame with the same rights: no reference changes. A plain update has been tried so.
+    while how != Update::Plain && pte::present(old) && (old ^ new) & LEAF == 0 {
+        match machine.cmpxchg_leaf(slot, old, pte::adjust(new) | (old & kept)) {
+            Ok(()) => return Ok(()),
+            Err(now) if now == old => return Err(Errno::EINVAL.into()),
+            Err(now) if how.is_stale(now) => return Err(MmError::Restart),
+            Err(now) => old = now,
+        }
+    }
+    let wanted = if pte::present(new) {
+        acquire_leaf(cpu, domain, frames_of, new)?
+    } else {
+        new
+    };
+    loop {
+        match machine.cmpxchg_leaf(slot, old, wanted | (old & kept)) {
+            Ok(()) => break,
+            Err(now) if now == old || how.is_stale(now) => {
+                release_leaf(cpu, wanted);
+                return Err(if now == old {
+                    Errno::EINVAL.into()
+                } else {
+                    MmError::Restart
+                });
+            }
+            Err(now) => old = now,
+        }
+    }
+    release_leaf(cpu, old);
+    Ok(())
+}
+
+/// Replaces an entry of a table of level 2 to 4.
 #[allow(
     clippy::too_many_arguments,
     reason = "an entry has a place, a value and two owners"
 )]
 #[inline(never)]
-fn exchange_entry<M: Machine>(
+fn exchange_table<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
@@ -213,33 +311,24 @@ fn exchange_entry<M: Machine>(
     if level == 4 && pte::is_hypervisor_slot(index) {
         return Err(Errno::EINVAL.into());
     }
-    let ad = if how == Update::KeepAd {
-        pte::ACCESSED | pte::DIRTY
-    } else {
-        0
-    };
-    let stale = |now: u64| matches!(how, Update::IfStill(expected) if expected != now);
+    let kept = how.kept();
     let slot = machine
         .page(table)
         .and_then(|page| page.get(index))
         .ok_or(Errno::EINVAL)?;
     let mut old = slot.load(Ordering::Acquire);
-
-    // The same frame with the same rights: no reference changes.
-    let same = pte::ADDR | pte::PRESENT | pte::RW | pte::PSE;
-    if stale(old) {
+    if how.is_stale(old) {
         return Err(MmError::Restart);
     }
-    // Of a plain update of an L1 entry that is known not to be so.
-    let unknown = level > 1 || how != Update::Plain;
-    while unknown && level == 1 && pte::present(old) && (old ^ new) & same & !pte::PSE == 0
-        || level > 1 && pte::present(old) && (old ^ new) & (same & !pte::RW) == 0
-    {
+
+    // The same table: no reference changes.
+    let same = pte::ADDR | pte::PRESENT | pte::PSE;
+    while pte::present(old) && (old ^ new) & same == 0 {
         check_bits(domain, level, new)?;
-        match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & ad)) {
+        match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & kept)) {
             Ok(()) => return Ok(None),
             Err(now) if now == old => return Err(Errno::EINVAL.into()),
-            Err(now) if stale(now) => return Err(MmError::Restart),
+            Err(now) if how.is_stale(now) => return Err(MmError::Restart),
             Err(now) => old = now,
         }
     }
@@ -250,13 +339,13 @@ fn exchange_entry<M: Machine>(
         new
     };
     loop {
-        match machine.cmpxchg_pte(table, index, level, old, wanted | (old & ad)) {
+        match machine.cmpxchg_pte(table, index, level, old, wanted | (old & kept)) {
             Ok(()) => break,
             Err(now) if now == old => {
                 let _ = release_entry(cpu, level, wanted);
                 return Err(Errno::EINVAL.into());
             }
-            Err(now) if stale(now) => {
+            Err(now) if how.is_stale(now) => {
                 let _ = release_entry(cpu, level, wanted);
                 return Err(MmError::Restart);
             }

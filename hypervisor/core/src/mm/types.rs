@@ -22,6 +22,7 @@ use crate::mm::entry::{acquire_entry, release_entry};
 use crate::mm::frame::{Frame, PageType, TypeWord};
 use crate::mm::{pte, tlb};
 use crate::percpu::PerCpu;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Mfn;
 
 /// Why a memory operation did not happen.
@@ -65,6 +66,74 @@ pub fn get_type<M: Machine>(
     } else {
         get_first_type(cpu, domain, mfn, frame, want)
     }
+}
+
+/// Why a frame can't be held as asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotHeld {
+    /// It is no RAM of the domain's.
+    Foreign,
+    /// It can't have the type.
+    Type(MmError),
+}
+
+impl From<NotHeld> for MmError {
+    fn from(reason: NotHeld) -> Self {
+        match reason {
+            NotHeld::Foreign => Errno::EINVAL.into(),
+            NotHeld::Type(error) => error,
+        }
+    }
+}
+
+/// Takes a general and a type reference on a frame of the domain's; [`put_held`] drops both.
+#[inline]
+pub(crate) fn get_held<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    want: PageType,
+) -> Result<&'static Frame, NotHeld> {
+    let frame = cpu.hv.machine.frame(mfn);
+    let frame = frame
+        .filter(|frame| frame.get(domain.id))
+        .ok_or(NotHeld::Foreign)?;
+    add_type(cpu, domain, mfn, frame, want).map_err(NotHeld::Type)?;
+    Ok(frame)
+}
+
+/// Takes a type reference beside the general one that the caller has just taken, which is gone
+/// if that fails.
+#[inline]
+pub(crate) fn add_type<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    mfn: Mfn,
+    frame: &Frame,
+    want: PageType,
+) -> Result<(), MmError> {
+    if frame.join_type(want) {
+        return Ok(());
+    }
+    get_first_type(cpu, domain, mfn, frame, want).inspect_err(|_| crate::mm::put_page(cpu.hv, mfn))
+}
+
+/// Drops both references; of [`Unfinished`] see [`put_type`].
+#[inline]
+pub(crate) fn put_held<M: Machine>(
+    cpu: &PerCpu<M>,
+    mfn: Mfn,
+    frame: &Frame,
+) -> Result<(), Unfinished> {
+    let outcome = if frame.leave_type(tlb::clock()) {
+        Ok(())
+    } else {
+        put_last_type(cpu, mfn, frame)
+    };
+    if !frame.put_shared() {
+        crate::mm::put_page(cpu.hv, mfn);
+    }
+    outcome
 }
 
 /// Takes a type reference that may be the first one.
@@ -175,12 +244,14 @@ fn validate_from<M: Machine>(
         done = done.saturating_sub(1);
         drop_child_page(cpu, mfn, done);
     }
+    let page = cpu.hv.machine.page(mfn);
     while done < ENTRIES {
         if level > 1 && done != progress && cpu.preempt_needed() {
             park(cpu, mfn, frame, done);
             return Err(MmError::Restart);
         }
-        match validate_entry(cpu, domain, mfn, level, done) {
+        let entry = entry_of(page, done);
+        match validate_entry(cpu, domain, mfn, level, done, entry) {
             Ok(()) => done += 1,
             Err(MmError::Restart) => {
                 park(cpu, mfn, frame, done);
@@ -207,12 +278,12 @@ fn validate_entry<M: Machine>(
     table: Mfn,
     level: u8,
     index: usize,
+    entry: u64,
 ) -> Result<(), MmError> {
     let machine = &cpu.hv.machine;
     if level == 4 && pte::is_hypervisor_slot(index) {
         return Ok(());
     }
-    let entry = read_entry(machine, table, index);
     if !pte::present(entry) {
         return Ok(());
     }
@@ -226,12 +297,14 @@ fn validate_entry<M: Machine>(
 
 /// Reads an entry; 0 if the frame is none of RAM.
 pub(crate) fn read_entry<M: Machine>(machine: &M, table: Mfn, index: usize) -> u64 {
-    machine
-        .page(table)
-        .and_then(|page| page.get(index))
-        .map_or(0, |entry| {
-            entry.load(crate::sync::atomic::Ordering::Acquire)
-        })
+    entry_of(machine.page(table), index)
+}
+
+/// An entry of a table's words; 0 if it has none.
+#[inline]
+fn entry_of(page: Option<&[AtomicU64; ENTRIES]>, index: usize) -> u64 {
+    page.and_then(|page| page.get(index))
+        .map_or(0, |entry| entry.load(Ordering::Acquire))
 }
 
 /// Leaves the frame partial: it owns itself until someone goes on.
@@ -325,6 +398,7 @@ fn undo_from<M: Machine>(
         }
         drop_child_page(cpu, mfn, left);
     }
+    let page = cpu.hv.machine.page(mfn);
     while left > 0 {
         if level > 1 && left != progress && cpu.preempt_needed() {
             park(cpu, mfn, frame, left);
@@ -334,7 +408,7 @@ fn undo_from<M: Machine>(
         if level == 4 && pte::is_hypervisor_slot(left) {
             continue;
         }
-        let entry = read_entry(&cpu.hv.machine, mfn, left);
+        let entry = entry_of(page, left);
         if !pte::present(entry) {
             continue;
         }
@@ -375,7 +449,7 @@ fn check_descriptors<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Errno>
         if fixed != descriptor
             && let Some(entry) = machine.page(mfn).and_then(|page| page.get(index))
         {
-            entry.store(fixed, crate::sync::atomic::Ordering::Release);
+            entry.store(fixed, Ordering::Release);
         }
     }
     Ok(())

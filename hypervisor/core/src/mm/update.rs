@@ -15,7 +15,7 @@ use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::mm::entry::{Update, replace_entry};
 use crate::mm::frame::PageType;
-use crate::mm::types::{MmError, Unfinished, get_type, put_type, resume_put};
+use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held, resume_put};
 use crate::mm::{get_page, put_page, tlb, walk};
 use crate::percpu::{Cx, PerCpu};
 use crate::sync::atomic::Ordering;
@@ -250,24 +250,11 @@ fn write_entry<M: Machine>(
 ) -> Result<(), MmError> {
     let table = Mfn::containing(place);
     let index = usize::try_from((place & 0xfff) / 8).map_err(|_| Errno::EINVAL)?;
-    if place & 7 != 0 || !get_page(cx.machine(), table, owner.id) {
+    let frame = cx.machine().frame(table).ok_or(Errno::EINVAL)?;
+    if place & 7 != 0 || !frame.get(owner.id) {
         return Err(Errno::EINVAL.into());
     }
-    let outcome = write_held(cx, owner, frames, table, index, value, how);
-    put_page(cx.hv, table);
-    outcome
-}
-
-fn write_held<M: Machine>(
-    cx: &Cx<'_, M>,
-    owner: &Arc<Domain<M>>,
-    frames: DomId,
-    table: Mfn,
-    index: usize,
-    value: u64,
-    how: Update,
-) -> Result<(), MmError> {
-    let word = cx.machine().frame(table).ok_or(Errno::EINVAL)?.types();
+    let word = frame.types();
     let level = if word.count() > 0 {
         word.kind().level()
     } else {
@@ -275,19 +262,19 @@ fn write_held<M: Machine>(
     };
     match level {
         Some(level) => {
-            get_type(cx.cpu, owner, table, word.kind())?;
+            add_type(cx.cpu, owner, table, frame, word.kind())?;
             let outcome = replace_entry(cx.cpu, owner, frames, table, level, index, value, how);
-            let dropped = put_type(cx.cpu, table).err();
+            let dropped = put_held(cx.cpu, table, frame).err();
             leave_pending(cx, dropped);
             leave_pending(cx, outcome?);
             Ok(())
         }
         None => {
-            get_type(cx.cpu, owner, table, PageType::Writable)?;
+            add_type(cx.cpu, owner, table, frame, PageType::Writable)?;
             if let Some(word) = cx.machine().page(table).and_then(|page| page.get(index)) {
                 word.store(value, Ordering::Release);
             }
-            let _ = put_type(cx.cpu, table);
+            let _ = put_held(cx.cpu, table, frame);
             Ok(())
         }
     }
@@ -330,24 +317,24 @@ fn update_va<M: Machine>(
     let root = cx.vcpu.arch.lock().kernel_root.ok_or(Errno::EINVAL)?;
     let (table, index) = walk::find_l1(cx.machine(), root, addr).ok_or(Errno::EINVAL)?;
     let domain = cx.domain();
-    if !get_page(cx.machine(), table, domain.id) {
-        return Err(Errno::EINVAL.into());
-    }
-    let outcome = get_type(cx.cpu, domain, table, PageType::L1).and_then(|()| {
-        let outcome = replace_entry(
-            cx.cpu,
-            domain,
-            frames,
-            table,
-            1,
-            index,
-            value,
-            Update::Plain,
-        );
-        let _ = put_type(cx.cpu, table);
-        outcome
-    });
-    put_page(cx.hv, table);
+    let outcome = match get_held(cx.cpu, domain, table, PageType::L1) {
+        Ok(frame) => {
+            let outcome = replace_entry(
+                cx.cpu,
+                domain,
+                frames,
+                table,
+                1,
+                index,
+                value,
+                Update::Plain,
+            );
+            // An L1 table is let go of in one go.
+            let _ = put_held(cx.cpu, table, frame);
+            outcome
+        }
+        Err(reason) => Err(reason.into()),
+    };
     match outcome {
         Ok(_) => {}
         Err(MmError::Errno(errno)) => return Err(errno.into()),

@@ -15,6 +15,8 @@ use core::hint::black_box;
 
 pub use plan::{Ibrs, Plan, Processor};
 
+use crate::machine::Machine;
+
 /// `index` if it is below `length`, else 0, whatever the processor predicts. `length` is at most
 /// `isize::MAX`, as that of every slice.
 #[inline(always)]
@@ -36,6 +38,15 @@ pub fn get<T>(list: &[T], index: usize) -> Option<&T> {
     list.get(clamp(index, list.len()))
 }
 
+/// As [`get`], with the machine's own arithmetic.
+#[inline(always)]
+pub fn get_by<M: Machine, T>(list: &[T], index: usize) -> Option<&T> {
+    if index >= list.len() {
+        return None;
+    }
+    list.get(M::clamp(index, list.len()))
+}
+
 /// Element `index` of a list, if there is one, to be changed.
 #[inline(always)]
 pub fn get_mut<T>(list: &mut [T], index: usize) -> Option<&mut T> {
@@ -43,6 +54,16 @@ pub fn get_mut<T>(list: &mut [T], index: usize) -> Option<&mut T> {
         return None;
     }
     let index = clamp(index, list.len());
+    list.get_mut(index)
+}
+
+/// As [`get_mut`], with the machine's own arithmetic.
+#[inline(always)]
+pub fn get_mut_by<M: Machine, T>(list: &mut [T], index: usize) -> Option<&mut T> {
+    if index >= list.len() {
+        return None;
+    }
+    let index = M::clamp(index, list.len());
     list.get_mut(index)
 }
 

@@ -263,6 +263,13 @@ impl Machine for Sim {
         slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
     }
+    fn cmpxchg_leaf(&self, slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64> {
+        if !self.allows(0, 1, new) {
+            return Err(old);
+        }
+        slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+    }
     fn fill_hypervisor_slots(&self, _l4: Mfn) {}
     fn load_cr3(&self, _l4: Option<Mfn>) {
         self.flush_tlb_local();

@@ -108,11 +108,18 @@ pub(super) fn frame_address(stack: u64, words: usize) -> u64 {
 
 /// Makes the guest go on in a handler. A guest without the handler, or whose stack can't take the
 /// frame, is at its end.
+#[inline(never)]
 pub(super) fn bounce<M: Machine>(
     cx: &Cx<'_, M>,
     regs: &mut CpuUserRegs,
     target: &Target,
 ) -> Result<(), Stop> {
+    enter(cx, regs, target)
+}
+
+/// [`bounce`], to be compiled for what is known of the target.
+#[inline(always)]
+fn enter<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, target: &Target) -> Result<(), Stop> {
     if target.address == 0 {
         return Err(Stop::Crash(
             "a trap came for which the guest has no handler",
@@ -157,19 +164,27 @@ pub(super) fn inject<M: Machine>(
 ) -> Result<(), Stop> {
     let gate = cx.vcpu.arch.lock().traps.gate(vector);
     if gate.address == 0 {
-        crate::log_warning!(
-            cx.hv,
-            "d{}v{}: vector {vector} at {:#x}, which the guest has no handler for",
-            cx.domain().id.0,
-            cx.vcpu.id.0,
-            regs.rip
-        );
+        no_handler(cx, regs, vector);
     }
-    let target = Target {
+    let target = |error| Target {
         address: gate.address,
         masks: gate.masks(),
         error,
         segments: None,
     };
-    bounce(cx, regs, &target)
+    match error {
+        Some(error) => enter(cx, regs, &target(Some(error))),
+        None => enter(cx, regs, &target(None)),
+    }
+}
+
+#[cold]
+fn no_handler<M: Machine>(cx: &Cx<'_, M>, regs: &CpuUserRegs, vector: u8) {
+    crate::log_warning!(
+        cx.hv,
+        "d{}v{}: vector {vector} at {:#x}, which the guest has no handler for",
+        cx.domain().id.0,
+        cx.vcpu.id.0,
+        regs.rip
+    );
 }

@@ -23,8 +23,9 @@ const PAGE_FAULT: u8 = 14;
 /// `HYPERVISOR_iret`: goes on where the frame on the kernel's stack says.
 #[inline(never)]
 pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<(), Stop> {
-    let frame: IretContext = GuestHandle::new(regs.rsp)
-        .read(cx.machine())
+    let mut frame: IretContext = crate::guest::zeroed();
+    GuestHandle::new(regs.rsp)
+        .read_into(cx.machine(), &mut frame)
         .map_err(|_| Stop::Crash("the frame of an iret cannot be read"))?;
     if selector(frame.cs) & 3 == 3 {
         mode::enter_user(cx)?;

@@ -29,9 +29,7 @@ pub(crate) fn has_core_cpu() -> bool {
 
 /// SYSCALL or SYSENTER. Returns whether SYSRET may end it.
 pub(super) extern "C" fn on_syscall(regs: &mut CpuUserRegs) -> bool {
-    let cpu = core_cpu();
-    entry::syscall(cpu, regs);
-    entry::leave(cpu, regs);
+    entry::syscall(core_cpu(), regs);
     prepare(regs)
 }
 
@@ -66,9 +64,11 @@ pub(super) extern "C" fn on_guest_trap(regs: &mut CpuUserRegs) {
                 },
             );
         }
-        _ => crate::apic::interrupt(cpu, vector),
+        _ => {
+            crate::apic::interrupt(cpu, vector);
+            entry::leave(cpu, regs);
+        }
     }
-    entry::leave(cpu, regs);
     prepare(regs);
 }
 
@@ -106,16 +106,22 @@ const RESUME: u64 = 1 << 16;
 
 /// Makes the frame one that runs in ring 3 with interrupts on, whatever `core` put there, and says whether SYSRET gives
 /// the same result as IRET.
+#[inline]
 fn prepare(regs: &mut CpuUserRegs) -> bool {
-    regs.cs |= 3;
-    regs.ss |= 3;
-    regs.rflags = sanitise(regs.rflags);
-    regs.rcx == regs.rip
+    // As SYSCALL left it, mostly: then there is nothing to mend.
+    if regs.rcx == regs.rip
         && regs.r11 == regs.rflags
         && regs.cs == FLAT_RING3_CS64
         && regs.ss == FLAT_RING3_SS64
-        && regs.rflags & (TRAP | RESUME) == 0
+        && regs.rflags & !(GUEST_FLAGS & !TRAP) == INTERRUPTS | 2
         && is_canonical(regs.rip)
+    {
+        return true;
+    }
+    regs.cs |= 3;
+    regs.ss |= 3;
+    regs.rflags = sanitise(regs.rflags);
+    false
 }
 
 /// Flags with which a guest runs: no I/O privilege, no virtual-8086 mode, no nested task; interrupts on, bit 1 set.

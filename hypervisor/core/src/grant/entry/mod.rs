@@ -185,6 +185,15 @@ const fn marks_of(access: Access) -> u16 {
 }
 
 impl Slot {
+    /// An entry of version 1, which is one word.
+    pub(super) const fn version_1(word: &'static AtomicU64) -> Self {
+        Self {
+            head: word,
+            body: None,
+            marks: Marks { word, shift: 0 },
+        }
+    }
+
     /// Checks that the entry grants this use and marks it. `idle` if nobody uses it yet: marks
     /// that were put on it in vain are then all taken off again.
     pub(super) fn claim(&self, wanted: Use, idle: bool) -> Result<Granted, Status> {
