@@ -291,9 +291,9 @@ fn domains<M: Machine>(hv: &'static Hypervisor<M>) {
 fn event_channels<M: Machine>(hv: &'static Hypervisor<M>) {
     for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
         crate::log_always!(hv, "d{}:", domain.id.0);
-        domain.events.describe(&hv.machine, &domain, &mut |line| {
-            crate::log_always!(hv, "{line}")
-        });
+        domain
+            .events
+            .describe(&hv.machine, &mut |line| crate::log_always!(hv, "{line}"));
     }
 }
 

@@ -28,6 +28,7 @@ pub fn create<M: Machine>(
     let domain = Arc::new(Domain::new(id, privileged, limits));
     let shared = alloc_frames(cpu, &domain, 0, 64, Purpose::Shared).ok_or(Errno::ENOMEM)?;
     domain.memory.shared_info.call_once(|| shared);
+    domain.events.attach(&cpu.hv.machine, Some(shared), &[]);
     if cpu.hv.domains.insert(Arc::clone(&domain)).is_err() {
         release_shared(cpu, shared);
         return Err(Errno::EEXIST);
@@ -65,6 +66,8 @@ pub fn add_vcpus<M: Machine>(
             Arc::new(vcpu)
         })
         .collect();
+    let shared = domain.memory.shared_info.get().copied();
+    domain.events.attach(&hv.machine, shared, &vcpus);
     Ok(())
 }
 
@@ -179,6 +182,7 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
     if !relinquish(cpu, domain) {
         return again();
     }
+    domain.events.detach();
     let shared_gone = core::mem::replace(&mut domain.state.lock().shared_gone, true);
     if let Some(shared) = domain.memory.shared_info.get().filter(|_| !shared_gone) {
         release_shared(cpu, *shared);

@@ -55,9 +55,7 @@ pub(super) fn interdomain<M: Machine>(
         peer: Arc::clone(local),
         port,
     };
-    let wakes = deliver(&mut pair.local, machine, local, port);
-    drop(pair);
-    wakes.carry_out(cx.hv, local, cx.cpu.id);
+    deliver(&mut pair.local, cx.hv, local, port, cx.cpu.id);
     Ok(port)
 }
 

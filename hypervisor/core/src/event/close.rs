@@ -79,7 +79,7 @@ fn free_if<M: Machine>(
     {
         bound.store(0, Ordering::Release);
     }
-    state.free(&cpu.hv.machine, domain, port).is_ok()
+    state.free(&cpu.hv.machine, port).is_ok()
 }
 
 /// A global VIRQ is noted at vCPU 0, wherever it is delivered.
@@ -109,7 +109,7 @@ fn disconnect<M: Machine>(
     if !connected {
         return false;
     }
-    let freed = pair.local.free(&cpu.hv.machine, domain, port);
+    let freed = pair.local.free(&cpu.hv.machine, port);
     let remains = pair.remote().ports.get_mut(peer_port).map(|entry| {
         core::mem::replace(&mut entry.binding, Binding::Unbound { remote: domain.id })
     });

@@ -8,7 +8,7 @@ use crate::event::bind::find_vcpu;
 use crate::event::fifo::{Fifo, check_control_offset};
 use crate::event::hold::{hold_writable, let_go};
 use crate::event::ports::DEFAULT_PRIORITY;
-use crate::event::send::{Wakes, deliver};
+use crate::event::send::deliver;
 use crate::event::{Abi, State, two_level};
 use crate::machine::Machine;
 use crate::mm::MmError;
@@ -60,7 +60,7 @@ pub(super) fn init_control<M: Machine>(
     let vcpu = find_vcpu(domain, vcpu)?;
     let mfn = Mfn(gfn);
     hold_writable(cx.cpu, domain, mfn)?;
-    let added = add_control(cx, &mut domain.events.lock(), vcpu, mfn, offset);
+    let added = add_control(&mut domain.events.lock(), vcpu, mfn, offset);
     if added.is_err() {
         let_go(cx.cpu, mfn);
     }
@@ -68,7 +68,6 @@ pub(super) fn init_control<M: Machine>(
 }
 
 fn add_control<M: Machine>(
-    cx: &Cx<'_, M>,
     state: &mut State<M>,
     vcpu: VcpuId,
     mfn: Mfn,
@@ -83,7 +82,7 @@ fn add_control<M: Machine>(
     let mut fifo = Fifo::default();
     fifo.add_control(vcpu, mfn, offset)?;
     for number in 1..state.ports.places() {
-        let pending = two_level::is_pending(cx.machine(), cx.domain(), Port(number));
+        let pending = two_level::is_pending(&state.targets, Port(number));
         if let Some(entry) = state.ports.slot(number) {
             entry.pending = pending;
             entry.priority = DEFAULT_PRIORITY;
@@ -112,19 +111,14 @@ pub(super) fn expand_array<M: Machine>(cx: &Cx<'_, M>, gfn: u64) -> Result<(), F
     };
     let first = added.inspect_err(|_| let_go(cx.cpu, mfn))?;
     for port in Fifo::page_of(first) {
-        let wakes = {
-            let mut state = domain.events.lock();
-            let waited = state
-                .ports
-                .slot(port.0)
-                .is_some_and(|entry| core::mem::replace(&mut entry.pending, false));
-            if waited {
-                deliver(&mut state, cx.machine(), domain, port)
-            } else {
-                Wakes::None
-            }
-        };
-        wakes.carry_out(cx.hv, domain, cx.cpu.id);
+        let mut state = domain.events.lock();
+        let waited = state
+            .ports
+            .slot(port.0)
+            .is_some_and(|entry| core::mem::replace(&mut entry.pending, false));
+        if waited {
+            deliver(&mut state, cx.hv, domain, port, cx.cpu.id);
+        }
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn others<M: Machine>(cx: &Cx<'_, M>, cmd: u64, number: u32, arg: u64) -> HcResu
     match number {
         abi::EVTCHNOP_UNMASK => {
             let args: abi::Unmask = read(cx, arg)?;
-            unmask(cx, Port(args.port))?;
+            send::unmask(cx, Port(args.port))?;
         }
         abi::EVTCHNOP_ALLOC_UNBOUND => update(cx, arg, |args| alloc_unbound(cx, args))?,
         abi::EVTCHNOP_BIND_INTERDOMAIN => update(cx, arg, |args| bind_interdomain(cx, args))?,
@@ -187,20 +187,9 @@ fn caller_or_other<M: Machine>(
     Ok(domain)
 }
 
-fn unmask<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> {
-    let wakes = send::unmask(
-        &mut cx.domain().events.lock(),
-        cx.machine(),
-        cx.domain(),
-        port,
-    )?;
-    wakes.carry_out(cx.hv, cx.domain(), cx.cpu.id);
-    Ok(())
-}
-
 /// Unmasks a port of the caller's, if it is one.
 pub(crate) fn unmask_port<M: Machine>(cx: &Cx<'_, M>, port: Port) {
-    let _ = unmask(cx, port);
+    let _ = send::unmask(cx, port);
 }
 
 fn status<M: Machine>(cx: &Cx<'_, M>, args: &mut abi::Status) -> Result<(), Errno> {

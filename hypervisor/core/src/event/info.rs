@@ -197,8 +197,10 @@ pub fn register<M: Machine>(
     let mfn = Mfn(arg.mfn);
     hold_writable(cx.cpu, cx.domain(), mfn)?;
     let moved = {
-        let _lock = cx.domain().events.lock();
-        move_to(machine, vcpu, mfn, arg.offset)
+        let mut state = cx.domain().events.lock();
+        let moved = move_to(machine, vcpu, mfn, arg.offset);
+        state.targets.moved(machine, vcpu);
+        moved
     };
     if moved.is_err() {
         let_go(cx.cpu, mfn);
@@ -236,8 +238,10 @@ fn move_to<M: Machine>(machine: &M, vcpu: &Vcpu<M>, mfn: Mfn, offset: u32) -> Re
 /// hold the domain's event lock.
 pub fn release<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) {
     let location = {
-        let _lock = vcpu.domain.events.lock();
-        vcpu.events.location.swap(NOWHERE, Ordering::AcqRel)
+        let mut state = vcpu.domain.events.lock();
+        let location = vcpu.events.location.swap(NOWHERE, Ordering::AcqRel);
+        state.targets.moved(&cpu.hv.machine, vcpu);
+        location
     };
     if location != NOWHERE {
         let_go(cpu, Mfn::containing(location));

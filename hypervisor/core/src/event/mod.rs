@@ -14,6 +14,7 @@ mod info;
 mod poll;
 pub(crate) mod ports;
 mod send;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod two_level;
@@ -27,7 +28,8 @@ use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, MutexGuard};
-use crate::types::{MAX_VCPUS, Port, VcpuId};
+use crate::types::{MAX_VCPUS, Mfn, Port, VcpuId};
+use crate::vcpu::Vcpu;
 
 pub use bind::alloc_unbound;
 pub use close::close_all;
@@ -42,6 +44,7 @@ pub use send::{notify, send_global_virq, send_virq};
 
 use fifo::Fifo;
 use ports::{Binding, PortTable};
+use targets::Targets;
 
 /// A domain's event channels.
 pub struct DomainEvents<M: Machine> {
@@ -54,6 +57,7 @@ pub struct DomainEvents<M: Machine> {
 pub(crate) struct State<M: Machine> {
     pub(crate) ports: PortTable<Arc<Domain<M>>>,
     abi: Abi,
+    targets: Targets<M>,
     /// The domain dies: no new port, no delivery.
     closed: bool,
     /// Where closing of all ports goes on.
@@ -84,11 +88,25 @@ impl<M: Machine> DomainEvents<M> {
             state: Mutex::new(State {
                 ports: PortTable::new(max_port),
                 abi: Abi::TwoLevel,
+                targets: Targets::default(),
                 closed: false,
                 close_from: 1,
             }),
             pollers: [const { AtomicU64::new(0) }; MAX_VCPUS / 64],
         }
+    }
+
+    /// The domain has (also) these now: its shared page and its vCPUs, in order of number.
+    pub fn attach(&self, machine: &M, shared: Option<Mfn>, vcpus: &[Arc<Vcpu<M>>]) {
+        let new = Targets::new(machine, shared, vcpus);
+        let old = core::mem::replace(&mut self.state.lock().targets, new);
+        drop(old);
+    }
+
+    /// The domain dies: nothing of it is touched for an event from now on.
+    pub fn detach(&self) {
+        let old = core::mem::take(&mut self.state.lock().targets);
+        drop(old);
     }
 
     /// Ports in use, for the tools.
@@ -97,12 +115,7 @@ impl<M: Machine> DomainEvents<M> {
     }
 
     /// Gives a line for each port in use, for a debug key.
-    pub(crate) fn describe(
-        &self,
-        machine: &M,
-        domain: &Domain<M>,
-        line: &mut dyn FnMut(core::fmt::Arguments<'_>),
-    ) {
+    pub(crate) fn describe(&self, machine: &M, line: &mut dyn FnMut(core::fmt::Arguments<'_>)) {
         let state = self.state.lock();
         let abi = match state.abi {
             Abi::TwoLevel => "2-level",
@@ -113,7 +126,7 @@ impl<M: Machine> DomainEvents<M> {
             state.ports.in_use()
         ));
         for (port, entry) in state.ports.iter_from(1) {
-            let pending = state.is_pending(machine, domain, port).unwrap_or(false);
+            let pending = state.is_pending(machine, port).unwrap_or(false);
             let pending = if pending { ", pending" } else { "" };
             let vcpu = entry.vcpu.0;
             let what = format_args!("  {:4} v{vcpu}{pending}: ", port.0);
@@ -139,7 +152,7 @@ impl<M: Machine> DomainEvents<M> {
 
 /// Frees a port that was allocated and then found no use.
 pub(crate) fn discard<M: Machine>(machine: &M, domain: &Domain<M>, port: Port) {
-    let freed = domain.events.lock().free(machine, domain, port);
+    let freed = domain.events.lock().free(machine, port);
     drop(freed);
 }
 
@@ -160,47 +173,39 @@ impl<M: Machine> State<M> {
     }
 
     /// Sets a port free and takes its event back.
-    fn free(
-        &mut self,
-        machine: &M,
-        domain: &Domain<M>,
-        port: Port,
-    ) -> Result<Binding<Arc<Domain<M>>>, Errno> {
+    fn free(&mut self, machine: &M, port: Port) -> Result<Binding<Arc<Domain<M>>>, Errno> {
         let binding = self.ports.free(port)?;
         match &self.abi {
-            Abi::TwoLevel => two_level::clear_pending(machine, domain, port),
+            Abi::TwoLevel => two_level::clear_pending(&self.targets, port),
             Abi::Fifo(fifo) => fifo.clear_pending(machine, port),
         }
         Ok(binding)
     }
 
-    /// Makes a port in use pending; says also which vCPU it is bound to.
+    /// Makes a port in use, which is bound to `vcpu`, pending.
     #[inline]
-    fn set_pending(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> (Outcome, VcpuId) {
-        let (Ok(entry), false) = (self.ports.get(port), self.closed) else {
-            return (Outcome::Nothing, VcpuId(0));
-        };
-        let vcpu = entry.vcpu;
-        let outcome = match &mut self.abi {
-            Abi::TwoLevel => two_level::set_pending(machine, domain, port, vcpu),
-            Abi::Fifo(fifo) => fifo.set_pending(machine, domain, &mut self.ports, port),
-        };
-        (outcome, vcpu)
+    fn set_pending(&mut self, machine: &M, port: Port, vcpu: VcpuId) -> Outcome {
+        if self.closed {
+            return Outcome::Nothing;
+        }
+        match &mut self.abi {
+            Abi::TwoLevel => two_level::set_pending(&self.targets, port, vcpu),
+            Abi::Fifo(fifo) => fifo.set_pending(machine, &self.targets, &mut self.ports, port),
+        }
     }
 
-    /// Unmasks a port for the guest.
-    fn unmask(&mut self, machine: &M, domain: &Domain<M>, port: Port) -> Result<Outcome, Errno> {
-        let vcpu = self.ports.get(port)?.vcpu;
-        Ok(match &mut self.abi {
-            Abi::TwoLevel => two_level::unmask(machine, domain, port, vcpu),
-            Abi::Fifo(fifo) => fifo.unmask(machine, domain, &mut self.ports, port),
-        })
+    /// Unmasks a port in use, which is bound to `vcpu`, for the guest.
+    fn unmask(&mut self, machine: &M, port: Port, vcpu: VcpuId) -> Outcome {
+        match &mut self.abi {
+            Abi::TwoLevel => two_level::unmask(&self.targets, port, vcpu),
+            Abi::Fifo(fifo) => fifo.unmask(machine, &self.targets, &mut self.ports, port),
+        }
     }
 
-    fn is_pending(&self, machine: &M, domain: &Domain<M>, port: Port) -> Result<bool, Errno> {
+    fn is_pending(&self, machine: &M, port: Port) -> Result<bool, Errno> {
         let entry = self.ports.get(port)?;
         Ok(match &self.abi {
-            Abi::TwoLevel => two_level::is_pending(machine, domain, port),
+            Abi::TwoLevel => two_level::is_pending(&self.targets, port),
             Abi::Fifo(fifo) => fifo.is_pending(machine, entry, port),
         })
     }

@@ -46,7 +46,7 @@ pub fn begin_poll<M: Machine>(
     // A send takes the same lock: it comes either before the look or after the registration.
     let state = domain.events.lock();
     for port in wanted.iter() {
-        if state.is_pending(cx.machine(), domain, Port(*port))? {
+        if state.is_pending(cx.machine(), Port(*port))? {
             return Ok(Poll::Ready);
         }
     }

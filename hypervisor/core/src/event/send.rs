@@ -1,4 +1,5 @@
-//! Sending: making a port pending, then waking whoever waits for it.
+//! Sending: making a port pending, then waking whoever waits for it, under the event lock of the
+//! domain that hears of it.
 
 use alloc::sync::Arc;
 
@@ -16,43 +17,6 @@ use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, MAX_VCPUS, Port, VcpuId};
 use crate::vcpu::Vcpu;
 
-/// vCPUs to wake once the event lock is dropped.
-#[must_use]
-pub(super) enum Wakes {
-    /// Nobody.
-    None,
-    /// The vCPU that the port is bound to: nearly always.
-    One(VcpuId),
-    /// That one perhaps, and others that poll; a bit for each.
-    Many([u64; MAX_VCPUS / 64]),
-}
-
-impl Wakes {
-    /// Wakes them. The caller holds no event lock.
-    pub(super) fn carry_out<M: Machine>(
-        self,
-        hv: &'static Hypervisor<M>,
-        domain: &Domain<M>,
-        from: CpuId,
-    ) {
-        let vcpus = match self {
-            Self::None => return,
-            Self::One(vcpu) => {
-                if let Some(vcpu) = domain.vcpus.read().get(vcpu.index()) {
-                    crate::sched::wake(hv, vcpu, from);
-                }
-                return;
-            }
-            Self::Many(vcpus) => vcpus,
-        };
-        for vcpu in bits(vcpus) {
-            if let Some(vcpu) = domain.vcpus.read().get(vcpu.index()) {
-                crate::sched::wake(hv, vcpu, from);
-            }
-        }
-    }
-}
-
 /// The vCPUs whose bits are set.
 fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
     let mut words = words;
@@ -64,73 +28,89 @@ fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
     })
 }
 
-/// Makes a port pending; the lock is `state`'s. Says whom to wake.
-#[inline]
+/// Makes a port pending and wakes whoever waits for that; `state` is `domain`'s, under its lock.
+/// Nothing happens if the port is not in use.
 pub(super) fn deliver<M: Machine>(
     state: &mut State<M>,
-    machine: &M,
+    hv: &'static Hypervisor<M>,
     domain: &Domain<M>,
     port: Port,
-) -> Wakes {
-    let (outcome, vcpu) = state.set_pending(machine, domain, port);
-    whom(outcome, domain, port, vcpu)
-}
-
-/// Unmasks a port; says whom to wake.
-pub(super) fn unmask<M: Machine>(
-    state: &mut State<M>,
-    machine: &M,
-    domain: &Domain<M>,
-    port: Port,
-) -> Result<Wakes, Errno> {
-    let vcpu = state.ports.get(port)?.vcpu;
-    let outcome = state.unmask(machine, domain, port)?;
-    Ok(whom(outcome, domain, port, vcpu))
-}
-
-#[inline]
-fn whom<M: Machine>(outcome: Outcome, domain: &Domain<M>, port: Port, vcpu: VcpuId) -> Wakes {
-    if outcome == Outcome::Nothing {
-        return Wakes::None;
+    from: CpuId,
+) {
+    if let Ok(entry) = state.ports.get(port) {
+        let vcpu = entry.vcpu;
+        deliver_to(state, hv, domain, port, vcpu, from);
     }
-    let raised = (outcome == Outcome::Raised).then_some(vcpu);
+}
+
+/// The same for a port in use, which is bound to `vcpu`.
+#[inline]
+fn deliver_to<M: Machine>(
+    state: &mut State<M>,
+    hv: &'static Hypervisor<M>,
+    domain: &Domain<M>,
+    port: Port,
+    vcpu: VcpuId,
+    from: CpuId,
+) {
+    let outcome = state.set_pending(&hv.machine, port, vcpu);
+    tell(state, hv, domain, port, vcpu, outcome, from);
+}
+
+/// Unmasks a port and wakes whom that concerns.
+pub(super) fn unmask<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> {
+    let domain = cx.domain();
+    let mut state = domain.events.lock();
+    let vcpu = state.ports.get(port)?.vcpu;
+    let outcome = state.unmask(cx.machine(), port, vcpu);
+    tell(&state, cx.hv, domain, port, vcpu, outcome, cx.cpu.id);
+    Ok(())
+}
+
+/// Wakes whom a port's event concerns: the vCPU that has a new upcall for it, and those that
+/// poll for it.
+#[inline]
+fn tell<M: Machine>(
+    state: &State<M>,
+    hv: &'static Hypervisor<M>,
+    domain: &Domain<M>,
+    port: Port,
+    vcpu: VcpuId,
+    outcome: Outcome,
+    from: CpuId,
+) {
+    if outcome == Outcome::Nothing {
+        return;
+    }
     let pollers = domain.events.pollers.iter();
     if pollers.fold(0, |all, word| all | word.load(Ordering::Acquire)) != 0 {
-        return Wakes::Many(take_pollers(domain, port, raised));
+        wake_pollers(state, hv, domain, port, from);
     }
-    raised.map_or(Wakes::None, Wakes::One)
+    if outcome == Outcome::Raised
+        && let Some(vcpu) = state.targets.vcpu(vcpu)
+    {
+        crate::sched::wake(hv, vcpu, from);
+    }
 }
 
-/// vCPUs that poll for the port are woken whether it is masked or not, and poll no more. Their bits, and `raised`'s.
+/// vCPUs that poll for the port are woken whether it is masked or not, and poll no more.
 #[inline(never)]
-fn take_pollers<M: Machine>(
+fn wake_pollers<M: Machine>(
+    state: &State<M>,
+    hv: &'static Hypervisor<M>,
     domain: &Domain<M>,
     port: Port,
-    raised: Option<VcpuId>,
-) -> [u64; MAX_VCPUS / 64] {
-    let mut wakes = [0; MAX_VCPUS / 64];
-    let mut insert = |vcpu: VcpuId| {
-        if let Some(word) = wakes.get_mut(vcpu.index() / 64) {
-            *word |= 1 << (vcpu.index() % 64);
-        }
-    };
-    if let Some(vcpu) = raised {
-        insert(vcpu);
-    }
-    let pollers = domain
-        .events
-        .pollers
-        .each_ref()
-        .map(|word| word.load(Ordering::Acquire));
-    let vcpus = domain.vcpus.read();
-    for vcpu in bits(pollers).filter_map(|id| vcpus.get(id.index())) {
+    from: CpuId,
+) {
+    let pollers = &domain.events.pollers;
+    let pollers = pollers.each_ref().map(|word| word.load(Ordering::Acquire));
+    for vcpu in bits(pollers).filter_map(|id| state.targets.vcpu(id)) {
         let polled = vcpu.events.polled.load(Ordering::Acquire);
         if polled == POLL_ANY || polled == port.0 {
             end_poll(vcpu);
-            insert(vcpu.id);
+            crate::sched::wake(hv, vcpu, from);
         }
     }
-    wakes
 }
 
 /// `EVTCHNOP_send`: tells the other end of one of the caller's ports.
@@ -138,16 +118,12 @@ pub(super) fn send<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> 
     let (hv, domain, from) = (cx.hv, cx.domain(), cx.cpu.id);
     let (peer, peer_port) = {
         let mut state = domain.events.lock();
-        match &state.ports.get(port)?.binding {
+        let entry = state.ports.get(port)?;
+        match &entry.binding {
             Binding::Interdomain { peer, port } => (Arc::clone(peer), *port),
             Binding::Ipi => {
-                let wakes = deliver(&mut state, &hv.machine, domain, port);
-                drop(state);
-                // Who sends to itself is awake, and sees the event on its way out.
-                if matches!(wakes, Wakes::One(vcpu) if vcpu == cx.vcpu.id) {
-                    return Ok(());
-                }
-                wakes.carry_out(hv, domain, from);
+                let vcpu = entry.vcpu;
+                deliver_to(&mut state, hv, domain, port, vcpu, from);
                 return Ok(());
             }
             // Nobody is there yet; who binds gets an event anyhow.
@@ -155,27 +131,26 @@ pub(super) fn send<M: Machine>(cx: &Cx<'_, M>, port: Port) -> Result<(), Errno> 
             Binding::Free | Binding::Pirq(_) | Binding::Virq(_) => return Err(Errno::EINVAL),
         }
     };
-    let wakes = {
-        let mut state = peer.events.lock();
-        // Between the two locks the channel may have been closed.
-        let connected = matches!(
-            state.ports.get(peer_port).map(|entry| &entry.binding),
-            Ok(Binding::Interdomain { peer: back, port: back_port })
-                if Arc::ptr_eq(back, domain) && *back_port == port
-        );
-        if !connected {
-            return Ok(());
-        }
-        deliver(&mut state, &hv.machine, &peer, peer_port)
+    let mut state = peer.events.lock();
+    let Ok(entry) = state.ports.get(peer_port) else {
+        return Ok(());
     };
-    wakes.carry_out(hv, &peer, from);
+    let vcpu = entry.vcpu;
+    // Between the two locks the channel may have been closed.
+    let connected = matches!(
+        &entry.binding,
+        Binding::Interdomain { peer: back, port: back_port }
+            if Arc::ptr_eq(back, domain) && *back_port == port
+    );
+    if connected {
+        deliver_to(&mut state, hv, &peer, peer_port, vcpu, from);
+    }
     Ok(())
 }
 
 /// Makes a port of a domain pending, as its peer would. Nothing happens if it is not in use.
 pub fn notify<M: Machine>(hv: &'static Hypervisor<M>, domain: &Domain<M>, port: Port, from: CpuId) {
-    let wakes = deliver(&mut domain.events.lock(), &hv.machine, domain, port);
-    wakes.carry_out(hv, domain, from);
+    deliver(&mut domain.events.lock(), hv, domain, port, from);
 }
 
 /// Sends a per-vCPU VIRQ to a vCPU; dropped if the guest has not bound it.
@@ -188,17 +163,14 @@ pub fn send_virq<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Vcpu<M>, virq: u
         return;
     }
     let domain = &vcpu.domain;
-    let wakes = {
-        let mut state = domain.events.lock();
-        let port = Port(bound.load(Ordering::Acquire));
-        match state.ports.get(port).map(|entry| &entry.binding) {
-            Ok(Binding::Virq(number)) if *number == virq => {
-                deliver(&mut state, &hv.machine, domain, port)
-            }
-            _ => Wakes::None,
-        }
-    };
-    wakes.carry_out(hv, domain, from);
+    let mut state = domain.events.lock();
+    let port = Port(bound.load(Ordering::Acquire));
+    if let Ok(entry) = state.ports.get(port)
+        && matches!(entry.binding, Binding::Virq(number) if number == virq)
+    {
+        let vcpu = entry.vcpu;
+        deliver_to(&mut state, hv, domain, port, vcpu, from);
+    }
 }
 
 /// Sends a global VIRQ to the domain that handles it: dom0, unless a tool has chosen another.

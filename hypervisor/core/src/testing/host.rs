@@ -80,6 +80,9 @@ impl Host {
             vcpu.initialised.store(true, Ordering::Release);
             domain.vcpus.write().push(vcpu);
         }
+        domain
+            .events
+            .attach(self.machine(), Some(shared), &domain.vcpus.read());
         domain.pause_count.store(0, Ordering::Release);
         domain.controller_paused.store(false, Ordering::Release);
         assert!(

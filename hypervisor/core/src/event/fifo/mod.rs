@@ -12,10 +12,10 @@ use alloc::vec::Vec;
 use oxen_abi::errno::Errno;
 use oxen_abi::event_channel::{EVTCHN_FIFO_MAX_QUEUES, EVTCHN_FIFO_NR_CHANNELS, FifoControlBlock};
 
-use crate::domain::Domain;
 use crate::event::Outcome;
-use crate::event::info;
+use crate::event::info::InfoWords;
 use crate::event::ports::{Entry, PortTable};
+use crate::event::targets::Targets;
 use crate::machine::Machine;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{Mfn, PAGE_SIZE, Port, VcpuId};
@@ -138,10 +138,10 @@ impl Fifo {
     }
 
     /// Makes a port pending, and puts it on its vCPU's queue if it is neither masked nor on one.
-    pub(crate) fn set_pending<M: Machine, P>(
+    pub(in crate::event) fn set_pending<M: Machine, P>(
         &mut self,
         machine: &M,
-        domain: &Domain<M>,
+        targets: &Targets<M>,
         ports: &mut PortTable<P>,
         port: Port,
     ) -> Outcome {
@@ -158,7 +158,8 @@ impl Fifo {
             };
         };
         let before = word.set(word::PENDING);
-        if before & (word::MASKED | word::LINKED) == 0 && self.enqueue(machine, domain, entry, port)
+        if before & (word::MASKED | word::LINKED) == 0
+            && self.enqueue(machine, targets, entry, port)
         {
             return Outcome::Raised;
         }
@@ -170,10 +171,10 @@ impl Fifo {
     }
 
     /// Unmasks a port, and queues it if it is pending.
-    pub(crate) fn unmask<M: Machine, P>(
+    pub(in crate::event) fn unmask<M: Machine, P>(
         &mut self,
         machine: &M,
-        domain: &Domain<M>,
+        targets: &Targets<M>,
         ports: &mut PortTable<P>,
         port: Port,
     ) -> Outcome {
@@ -183,7 +184,7 @@ impl Fifo {
         let before = word.clear(word::MASKED);
         if before & word::PENDING != 0
             && before & word::LINKED == 0
-            && self.enqueue(machine, domain, entry, port)
+            && self.enqueue(machine, targets, entry, port)
         {
             return Outcome::Raised;
         }
@@ -194,7 +195,7 @@ impl Fifo {
     fn enqueue<M: Machine, P>(
         &mut self,
         machine: &M,
-        domain: &Domain<M>,
+        targets: &Targets<M>,
         entry: &mut Entry<P>,
         port: Port,
     ) -> bool {
@@ -222,14 +223,14 @@ impl Fifo {
             && self
                 .word(machine, last)
                 .is_some_and(|word| word::link_to(word, port.0) != Link::Empty);
-        !continued && self.start_queue(machine, domain, queue, port)
+        !continued && self.start_queue(machine, targets, queue, port)
     }
 
     /// Makes a port the head of an empty queue; returns whether the vCPU was told anew.
     fn start_queue<M: Machine>(
         &self,
         machine: &M,
-        domain: &Domain<M>,
+        targets: &Targets<M>,
         (vcpu, priority): (VcpuId, u8),
         port: Port,
     ) -> bool {
@@ -247,11 +248,7 @@ impl Fifo {
         if ready.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
             return false;
         }
-        let vcpus = domain.vcpus.read();
-        vcpus
-            .get(vcpu.index())
-            .and_then(|vcpu| info::info(machine, vcpu))
-            .is_some_and(|info| info.raise())
+        targets.info(vcpu).is_some_and(InfoWords::raise)
     }
 
     fn tail(&mut self, (vcpu, priority): (VcpuId, u8)) -> Option<&mut u32> {
