@@ -33,6 +33,23 @@ impl<M: Machine> Default for TimerQueue<M> {
     }
 }
 
+/// The place of a vCPU's timer among sorted ones.
+fn find<M: Machine>(
+    timers: &[Timer<M>],
+    vcpu: &Arc<Vcpu<M>>,
+    kind: Kind,
+    deadline: u64,
+) -> Option<usize> {
+    let first = timers.partition_point(|other| other.deadline > deadline);
+    timers
+        .iter()
+        .enumerate()
+        .skip(first)
+        .take_while(|(_, timer)| timer.deadline == deadline)
+        .find(|(_, timer)| timer.kind == kind && Arc::ptr_eq(&timer.vcpu, vcpu))
+        .map(|(at, _)| at)
+}
+
 impl<M: Machine> TimerQueue<M> {
     /// Arms a timer.
     pub(super) fn insert(&self, timer: Timer<M>) {
@@ -44,18 +61,40 @@ impl<M: Machine> TimerQueue<M> {
     /// Disarms a vCPU's timer; whether it was armed here.
     pub(super) fn remove(&self, vcpu: &Arc<Vcpu<M>>, kind: Kind, deadline: u64) -> bool {
         let mut timers = self.timers.lock();
-        let first = timers.partition_point(|other| other.deadline > deadline);
-        let found = timers
-            .iter()
-            .enumerate()
-            .skip(first)
-            .take_while(|(_, timer)| timer.deadline == deadline)
-            .find(|(_, timer)| timer.kind == kind && Arc::ptr_eq(&timer.vcpu, vcpu))
-            .map(|(at, _)| at);
-        found.is_some_and(|at| {
+        find(&timers, vcpu, kind, deadline).is_some_and(|at| {
             timers.remove(at);
             true
         })
+    }
+
+    /// Moves a timer that is armed here from time `old` to time `deadline`; whether there is one.
+    pub(super) fn rearm(&self, vcpu: &Arc<Vcpu<M>>, kind: Kind, old: u64, deadline: u64) -> bool {
+        let mut timers = self.timers.lock();
+        let Some(mut at) = find(&timers, vcpu, kind, old) else {
+            return false;
+        };
+        let later = |timers: &[Timer<M>], at: usize| {
+            timers
+                .get(at)
+                .is_some_and(|other| other.deadline > deadline)
+        };
+        let sooner = |timers: &[Timer<M>], at: usize| {
+            timers
+                .get(at)
+                .is_some_and(|other| other.deadline < deadline)
+        };
+        if let Some(timer) = timers.get_mut(at) {
+            timer.deadline = deadline;
+        }
+        while later(&timers, at + 1) {
+            timers.swap(at, at + 1);
+            at += 1;
+        }
+        while at > 0 && sooner(&timers, at - 1) {
+            timers.swap(at, at - 1);
+            at -= 1;
+        }
+        true
     }
 
     /// Takes the earliest timer off if it has expired.
@@ -80,5 +119,45 @@ impl<M: Machine> TimerQueue<M> {
     /// When the earliest expires.
     pub fn earliest(&self) -> Option<u64> {
         self.timers.lock().last().map(|timer| timer.deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Host;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is armed, moved and disarmed, timers expire in order and at their time.
+        #[test]
+        fn timers_keep_their_order(steps in prop::collection::vec((0usize..4, 0u8..3, 1u64..20), 0..60)) {
+            let host = Host::new();
+            let domain = host.domain(1, 4, 8);
+            let queue = TimerQueue::default();
+            let mut armed = [None; 4];
+            for (number, step, deadline) in steps {
+                let vcpu = domain.vcpus.read()[number].clone();
+                match (armed[number], step) {
+                    (None, _) => {
+                        queue.insert(Timer { deadline, kind: Kind::Poll, vcpu });
+                        armed[number] = Some(deadline);
+                    }
+                    (Some(old), 0) => {
+                        prop_assert!(queue.remove(&vcpu, Kind::Poll, old));
+                        prop_assert!(!queue.rearm(&vcpu, Kind::Poll, old, deadline));
+                        armed[number] = None;
+                    }
+                    (Some(old), _) => {
+                        prop_assert!(queue.rearm(&vcpu, Kind::Poll, old, deadline));
+                        armed[number] = Some(deadline);
+                    }
+                }
+                let mut wanted: Vec<u64> = armed.iter().flatten().copied().collect();
+                wanted.sort_unstable();
+                let now: Vec<u64> = queue.snapshot().iter().map(|timer| timer.0).collect();
+                prop_assert_eq!(now, wanted);
+            }
+        }
     }
 }

@@ -99,15 +99,21 @@ impl VcpuTime {
 /// Arms a timer of a vCPU on this CPU, for system time `deadline`; an earlier setting is undone.
 pub fn arm<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>, kind: Kind, deadline: u64) {
     let mut slot = vcpu.time.slot(kind).lock();
-    if let Some((on, old)) = slot.take() {
-        cpu.hv.cpu(on).timers.remove(vcpu, kind, old);
+    let moved = match slot.replace((cpu.id, deadline)) {
+        Some((on, old)) if on == cpu.id => cpu.shared().timers.rearm(vcpu, kind, old, deadline),
+        Some((on, old)) => {
+            cpu.hv.cpu(on).timers.remove(vcpu, kind, old);
+            false
+        }
+        None => false,
+    };
+    if !moved {
+        cpu.shared().timers.insert(Timer {
+            deadline,
+            kind,
+            vcpu: Arc::clone(vcpu),
+        });
     }
-    *slot = Some((cpu.id, deadline));
-    cpu.shared().timers.insert(Timer {
-        deadline,
-        kind,
-        vcpu: Arc::clone(vcpu),
-    });
     drop(slot);
     crate::sched::deadline_moved(cpu, deadline);
 }
