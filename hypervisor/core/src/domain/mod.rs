@@ -176,8 +176,12 @@ impl<M: Machine> Domain<M> {
 
     /// Notes that a CPU has loaded one of its page tables.
     pub fn mark_dirty(&self, cpu: CpuId) {
-        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64) {
-            word.fetch_or(1 << (cpu.index() % 64), Ordering::AcqRel);
+        let bit = 1 << (cpu.index() % 64);
+        // Only the CPU itself sets and clears its bit, and mostly it has it.
+        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64)
+            && word.load(Ordering::Acquire) & bit == 0
+        {
+            word.fetch_or(bit, Ordering::SeqCst);
         }
     }
 

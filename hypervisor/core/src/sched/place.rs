@@ -54,6 +54,8 @@ pub struct VcpuSched {
     /// Whether it ran or was runnable in this accounting period.
     pub(super) active: AtomicBool,
     affinity: Mutex<Affinity>,
+    /// Whether there is any affinity: mostly there is not, and then the lock is not needed.
+    choosy: AtomicBool,
 }
 
 impl Default for VcpuSched {
@@ -65,6 +67,7 @@ impl Default for VcpuSched {
             priority: AtomicU8::new(Priority::Under as u8),
             active: AtomicBool::new(false),
             affinity: Mutex::new(Affinity::default()),
+            choosy: AtomicBool::new(false),
         }
     }
 }
@@ -119,16 +122,27 @@ impl VcpuSched {
 
     /// Whether it may run on a CPU.
     pub fn allows(&self, cpu: CpuId) -> bool {
-        self.affinity
-            .lock()
-            .hard
-            .is_none_or(|mask| mask.contains(cpu))
+        !self.choosy.load(Ordering::Acquire)
+            || self
+                .affinity
+                .lock()
+                .hard
+                .is_none_or(|mask| mask.contains(cpu))
     }
 
     /// Hard and soft affinity in force; `None` = all CPUs.
     pub fn affinity(&self) -> (Option<CpuMask>, Option<CpuMask>) {
+        if !self.choosy.load(Ordering::Acquire) {
+            return (None, None);
+        }
         let affinity = self.affinity.lock();
         (affinity.hard, affinity.soft)
+    }
+
+    /// The affinity has changed; its lock is held.
+    fn note(&self, affinity: &Affinity) {
+        let choosy = affinity.hard.is_some() || affinity.soft.is_some();
+        self.choosy.store(choosy, Ordering::Release);
     }
 
     /// Sets hard affinity. The caller makes the vCPU move ([`crate::sched::stop`], then
@@ -140,12 +154,15 @@ impl VcpuSched {
             return Err(Errno::EBUSY);
         }
         affinity.hard = mask;
+        self.note(&affinity);
         Ok(())
     }
 
     /// Sets soft affinity.
     pub fn set_soft_affinity(&self, mask: Option<CpuMask>) {
-        self.affinity.lock().soft = mask;
+        let mut affinity = self.affinity.lock();
+        affinity.soft = mask;
+        self.note(&affinity);
     }
 
     /// Ties the vCPU to one CPU until [`Self::untie`], whatever its hard affinity. `EBUSY` if it is
@@ -158,6 +175,7 @@ impl VcpuSched {
         let mut mask = CpuMask::EMPTY;
         mask.insert(cpu);
         affinity.before = Some(affinity.hard.replace(mask));
+        self.note(&affinity);
         Ok(())
     }
 
@@ -166,6 +184,7 @@ impl VcpuSched {
     pub fn untie(&self) -> Result<(), Errno> {
         let mut affinity = self.affinity.lock();
         affinity.hard = affinity.before.take().ok_or(Errno::EINVAL)?;
+        self.note(&affinity);
         Ok(())
     }
 

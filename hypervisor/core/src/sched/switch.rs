@@ -42,7 +42,11 @@ pub fn is_due<M: Machine>(cpu: &PerCpu<M>) -> bool {
 /// Does a CPU's pending work (softirqs), and switches vCPUs if that is due.
 pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     loop {
-        let bits = cpu.shared().pending.swap(0, Ordering::AcqRel);
+        let bits = if cpu.has_work() {
+            cpu.shared().pending.swap(0, Ordering::AcqRel)
+        } else {
+            0
+        };
         let mut pending = Pending::from_bits_truncate(bits);
         if pending.contains(Pending::STOP) {
             cpu.hv.machine.halt();
@@ -132,7 +136,14 @@ fn burn<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, now: u64) {
 
 fn schedule<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     let now = cpu.hv.machine.now();
-    let prev = cpu.current();
+    if let Some(next) = choose(cpu, now) {
+        switch(cpu, regs, next, now);
+    }
+}
+
+/// The vCPU to go over to; `None` if the running one stays.
+fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
+    let prev = cpu.current.borrow();
     let idling = is_idle(cpu, &prev);
     let yielded = cpu.sched.yielded.replace(false);
     if !idling {
@@ -163,16 +174,10 @@ fn schedule<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     } else {
         take(cpu, Priority::Over, true).or_else(|| steal(cpu, Priority::Over))
     };
-    match next {
-        Some(next) => switch(cpu, regs, &prev, &next, now),
-        None if stays => {
-            if now >= cpu.sched.slice_end.get() {
-                cpu.sched.slice_end.set(now + credit::SLICE);
-            }
-        }
-        None if idling => {}
-        None => switch(cpu, regs, &prev, &cpu.idle, now),
+    if next.is_none() && stays && now >= cpu.sched.slice_end.get() {
+        cpu.sched.slice_end.set(now + credit::SLICE);
     }
+    next.or_else(|| (!stays && !idling).then(|| Arc::clone(&cpu.idle)))
 }
 
 /// Takes a runnable vCPU off this CPU's queue.
@@ -182,7 +187,7 @@ fn take<M: Machine>(cpu: &PerCpu<M>, than: Priority, level: bool) -> Option<Arc<
         if is_runnable(&vcpu) {
             return Some(vcpu);
         }
-        put_off(cpu, &vcpu);
+        put_off(cpu, vcpu);
     }
 }
 
@@ -195,7 +200,7 @@ fn steal<M: Machine>(cpu: &PerCpu<M>, than: Priority) -> Option<Arc<Vcpu<M>>> {
             if is_runnable(&vcpu) {
                 return Some(vcpu);
             }
-            put_off(cpu, &vcpu);
+            put_off(cpu, vcpu);
         }
     }
     None
@@ -203,17 +208,17 @@ fn steal<M: Machine>(cpu: &PerCpu<M>, than: Priority) -> Option<Arc<Vcpu<M>>> {
 
 /// A vCPU leaves this CPU (or was taken off a queue in vain): it is queued again if it can run,
 /// else it is off until someone wakes it.
-fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: &Arc<Vcpu<M>>) {
+fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>) {
     loop {
-        if is_runnable(vcpu) {
+        if is_runnable(&vcpu) {
             vcpu.sched.put(Place::Queued);
             let to = if vcpu.sched.allows(cpu.id) {
                 cpu.id
             } else {
-                choose_cpu(cpu.hv, vcpu)
+                choose_cpu(cpu.hv, &vcpu)
             };
             vcpu.sched.set_cpu(to);
-            cpu.hv.cpu(to).run_queue.push(Arc::clone(vcpu));
+            cpu.hv.cpu(to).run_queue.push(vcpu);
             if to != cpu.id {
                 cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
             } else {
@@ -245,17 +250,15 @@ fn tickle_idle<M: Machine>(cpu: &PerCpu<M>) {
     }
 }
 
-fn switch<M: Machine>(
-    cpu: &PerCpu<M>,
-    regs: &mut CpuUserRegs,
-    prev: &Arc<Vcpu<M>>,
-    next: &Arc<Vcpu<M>>,
-    now: u64,
-) {
-    if !is_idle(cpu, prev) {
-        save(cpu, regs, prev, now);
+fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>>, now: u64) {
+    // Moved, not cloned: a switch need not count references.
+    let prev = cpu.current.replace(next);
+    let from_idle = is_idle(cpu, &prev);
+    if !from_idle {
+        save(cpu, regs, &prev, now);
     }
-    *cpu.current.borrow_mut() = Arc::clone(next);
+    let next = cpu.current.borrow();
+    let next = &*next;
     cpu.info.set(crate::event::info(&cpu.hv.machine, next));
     cpu.sched.counted.set(now);
     cpu.sched.slice_end.set(now + credit::SLICE);
@@ -267,7 +270,7 @@ fn switch<M: Machine>(
     } else {
         load(cpu, regs, next, now);
     }
-    if !is_idle(cpu, prev) {
+    if !from_idle {
         if !Arc::ptr_eq(&prev.domain, &next.domain) {
             prev.domain.clear_dirty(cpu.id);
         }
@@ -286,8 +289,7 @@ fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, no
     } else {
         RUNSTATE_OFFLINE
     };
-    crate::time::change_runstate(vcpu, state, now);
-    crate::time::write_runstate_area(machine, vcpu);
+    crate::time::change_runstate(machine, vcpu, state, now);
     let mut arch = vcpu.arch.lock();
     arch.regs = *regs;
     machine.save_segments(&mut arch.segments);
@@ -310,7 +312,7 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
         cpu,
         vcpu,
     };
-    let root = {
+    let (root, segments, tsc_aux) = {
         let arch = vcpu.arch.lock();
         *regs = arch.regs;
         crate::mm::descriptor::load_gdt(&cx, &arch);
@@ -326,23 +328,21 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
             machine.load_debug(&arch.debug);
         }
         let kernel = vcpu.kernel_mode.load(Ordering::Relaxed);
-        if kernel {
+        let root = if kernel {
             arch.kernel_root
         } else {
             arch.user_root.or(arch.kernel_root)
-        }
+        };
+        (root, arch.segments, arch.traps.tsc_aux)
     };
     tlb::flushed_by(cpu, || machine.load_cr3(root));
     // Descriptors are read through the new address space.
-    if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs) {
+    if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs, &segments)
+    {
         crate::domain::crash(&cx, reason);
     }
-    machine.wrmsr(
-        crate::trap::TSC_AUX,
-        u64::from(vcpu.arch.lock().traps.tsc_aux),
-    );
-    crate::time::change_runstate(vcpu, RUNSTATE_RUNNING, now);
-    crate::time::write_runstate_area(machine, vcpu);
+    machine.wrmsr(crate::trap::TSC_AUX, u64::from(tsc_aux));
+    crate::time::change_runstate(machine, vcpu, RUNSTATE_RUNNING, now);
     crate::time::publish(cpu.hv, vcpu, false);
     crate::time::start_tick(cpu, vcpu, now);
 }

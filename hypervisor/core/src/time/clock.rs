@@ -7,7 +7,7 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::sync::Mutex;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::vcpu::Vcpu;
 
 const NS_PER_SEC: u64 = 1_000_000_000;
@@ -86,12 +86,13 @@ fn words(info: &VcpuTimeInfo, version: u32) -> [u64; 4] {
 pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
     let info = hv.machine.time_info();
     let plain = words(&info, 0);
-    let mut published = vcpu.time.published.lock();
-    if *published == plain && !force {
+    let same = |(word, new): (&AtomicU64, &u64)| word.load(Ordering::Relaxed) == *new;
+    if !force && vcpu.time.published.iter().zip(&plain).all(same) {
         return;
     }
-    *published = plain;
-    drop(published);
+    for (word, new) in vcpu.time.published.iter().zip(plain) {
+        word.store(new, Ordering::Relaxed);
+    }
     if let Some(place) = crate::event::info(&hv.machine, vcpu)
         && let Some(place) = place.words().get(TIME_WORD..)
         && let Some(first) = place.first()
@@ -101,12 +102,13 @@ pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
             reason = "the version is the low half"
         )]
         let version = first.load(Ordering::Relaxed) as u32 | 1;
-        first.store(u64::from(version), Ordering::SeqCst);
+        first.store(u64::from(version), Ordering::Relaxed);
+        fence(Ordering::Release);
         let new = words(&info, version.wrapping_add(1));
         for (to, from) in place.iter().zip(new).skip(1) {
-            to.store(from, Ordering::SeqCst);
+            to.store(from, Ordering::Relaxed);
         }
-        first.store(new[0], Ordering::SeqCst);
+        first.store(new[0], Ordering::Release);
     }
     publish_area(hv, vcpu, &info);
 }
@@ -115,8 +117,16 @@ pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
 #[inline(never)]
 pub fn refresh<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) {
     vcpu.time.stale.store(false, Ordering::Relaxed);
-    crate::time::write_runstate_area(&hv.machine, vcpu);
+    crate::time::runstate::write_runstate_area(&hv.machine, vcpu);
     publish_area(hv, vcpu, &hv.machine.time_info());
+}
+
+/// What was published to a vCPU is to be published again when it runs next.
+pub fn unpublish<M: Machine>(vcpu: &Vcpu<M>) {
+    // No machine's TSC parameters look like this.
+    for word in &vcpu.time.published {
+        word.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The second copy, at a guest-virtual address, for the vDSO.

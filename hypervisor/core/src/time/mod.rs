@@ -6,9 +6,9 @@ mod runstate;
 mod timer;
 mod vcpu_op;
 
-pub use clock::{WallClock, publish, refresh, update_wallclock};
+pub use clock::{WallClock, publish, refresh, unpublish, update_wallclock};
 pub use queue::TimerQueue;
-pub use runstate::{RunState, change_runstate, runstate, write_runstate_area};
+pub use runstate::{RunState, change_runstate, runstate};
 pub use timer::{
     Dog, Kind, VcpuTime, arm, cancel, cancel_all, expire, next_deadline, set_timer_op, start_tick,
 };

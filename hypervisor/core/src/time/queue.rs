@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::machine::Machine;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::timer::Kind;
 use crate::types::{DomId, VcpuId};
 use crate::vcpu::Vcpu;
@@ -23,12 +24,15 @@ pub(super) struct Timer<M: Machine> {
 /// The timers of one CPU.
 pub struct TimerQueue<M: Machine> {
     timers: Mutex<Vec<Timer<M>>>,
+    /// When the first expires, to look at without the lock; `u64::MAX` = never.
+    first: AtomicU64,
 }
 
 impl<M: Machine> Default for TimerQueue<M> {
     fn default() -> Self {
         Self {
             timers: Mutex::new(Vec::new()),
+            first: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -56,6 +60,7 @@ impl<M: Machine> TimerQueue<M> {
         let mut timers = self.timers.lock();
         let at = timers.partition_point(|other| other.deadline > timer.deadline);
         timers.insert(at, timer);
+        self.note(&timers);
     }
 
     /// Disarms a vCPU's timer; whether it was armed here.
@@ -63,6 +68,7 @@ impl<M: Machine> TimerQueue<M> {
         let mut timers = self.timers.lock();
         find(&timers, vcpu, kind, deadline).is_some_and(|at| {
             timers.remove(at);
+            self.note(&timers);
             true
         })
     }
@@ -94,6 +100,7 @@ impl<M: Machine> TimerQueue<M> {
             timers.swap(at, at - 1);
             at -= 1;
         }
+        self.note(&timers);
         true
     }
 
@@ -103,7 +110,14 @@ impl<M: Machine> TimerQueue<M> {
         if timers.last()?.deadline > now {
             return None;
         }
-        timers.pop()
+        let timer = timers.pop();
+        self.note(&timers);
+        timer
+    }
+
+    fn note(&self, timers: &[Timer<M>]) {
+        let first = timers.last().map_or(u64::MAX, |timer| timer.deadline);
+        self.first.store(first, Ordering::Release);
     }
 
     /// All timers, for a debug key: deadline, kind, whose.
@@ -118,7 +132,7 @@ impl<M: Machine> TimerQueue<M> {
 
     /// When the earliest expires.
     pub fn earliest(&self) -> Option<u64> {
-        self.timers.lock().last().map(|timer| timer.deadline)
+        Some(self.first.load(Ordering::Acquire)).filter(|first| *first != u64::MAX)
     }
 }
 
@@ -156,6 +170,7 @@ mod tests {
                 let mut wanted: Vec<u64> = armed.iter().flatten().copied().collect();
                 wanted.sort_unstable();
                 let now: Vec<u64> = queue.snapshot().iter().map(|timer| timer.0).collect();
+                prop_assert_eq!(queue.earliest(), wanted.first().copied());
                 prop_assert_eq!(now, wanted);
             }
         }

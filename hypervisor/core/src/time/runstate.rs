@@ -60,14 +60,25 @@ pub fn runstate<M: Machine>(vcpu: &Vcpu<M>, now: u64) -> RunstateInfo {
     }
 }
 
-/// Enters a run state.
-pub fn change_runstate<M: Machine>(vcpu: &Vcpu<M>, state: i32, now: u64) {
-    vcpu.time.runstate.lock().enter(state, now);
+/// Enters a run state, and shows it in the area that the guest has registered; the vCPU's address
+/// space is loaded on this CPU.
+pub fn change_runstate<M: Machine>(machine: &M, vcpu: &Vcpu<M>, state: i32, now: u64) {
+    let new = {
+        let mut runstate = vcpu.time.runstate.lock();
+        runstate.enter(state, now);
+        *runstate
+    };
+    show(machine, vcpu, &new);
 }
 
 /// Copies the run state to the area that the guest has registered; the vCPU's address space is
 /// loaded on this CPU. In user mode that is put off until the vCPU is in kernel mode.
-pub fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
+pub(super) fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
+    let state = *vcpu.time.runstate.lock();
+    show(machine, vcpu, &state);
+}
+
+fn show<M: Machine>(machine: &M, vcpu: &Vcpu<M>, state: &RunState) {
     let addr = vcpu.time.runstate_area.load(Ordering::Acquire);
     if addr == 0 {
         return;
@@ -76,14 +87,11 @@ pub fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
         vcpu.time.stale.store(true, Ordering::Relaxed);
         return;
     }
-    let mut info = {
-        let state = vcpu.time.runstate.lock();
-        RunstateInfo {
-            state: state.state,
-            _pad0: [0; 4],
-            state_entry_time: state.since,
-            time: state.time,
-        }
+    let mut info = RunstateInfo {
+        state: state.state,
+        _pad0: [0; 4],
+        state_entry_time: state.since,
+        time: state.time,
     };
     let assist = vcpu.domain.vm_assist.load(Ordering::Relaxed);
     let entry_time = addr + core::mem::offset_of!(RunstateInfo, state_entry_time) as u64;
@@ -104,7 +112,7 @@ pub fn write_runstate_area<M: Machine>(machine: &M, vcpu: &Vcpu<M>) {
 mod tests {
     use oxen_abi::vcpu::{RUNSTATE_BLOCKED, RUNSTATE_RUNNABLE, RunstateInfo};
 
-    use super::{change_runstate, write_runstate_area};
+    use super::change_runstate;
     use crate::sync::atomic::Ordering;
     use crate::testing::{GUEST_BASE, Host};
 
@@ -119,13 +127,11 @@ mod tests {
         vcpu.time.runstate_area.store(GUEST_BASE, Ordering::Relaxed);
         let seen = || host.get::<RunstateInfo>(GUEST_BASE).state;
 
-        change_runstate(&vcpu, RUNSTATE_RUNNABLE, 1);
-        write_runstate_area(host.machine(), &vcpu);
+        change_runstate(host.machine(), &vcpu, RUNSTATE_RUNNABLE, 1);
         assert_eq!(seen(), RUNSTATE_RUNNABLE);
 
         vcpu.kernel_mode.store(false, Ordering::Relaxed);
-        change_runstate(&vcpu, RUNSTATE_BLOCKED, 2);
-        write_runstate_area(host.machine(), &vcpu);
+        change_runstate(host.machine(), &vcpu, RUNSTATE_BLOCKED, 2);
         assert_eq!(
             seen(),
             RUNSTATE_RUNNABLE,

@@ -56,7 +56,8 @@ pub struct VcpuTime {
     /// kernel's memory is not mapped.
     pub(super) stale: AtomicBool,
     /// The `vcpu_time_info` words that were last published, to leave out what did not change.
-    pub(super) published: Mutex<[u64; 4]>,
+    /// Only the CPU that runs the vCPU looks at them.
+    pub(super) published: [AtomicU64; 4],
 }
 
 impl Default for VcpuTime {
@@ -68,7 +69,7 @@ impl Default for VcpuTime {
             time_area: AtomicU64::new(0),
             runstate: Mutex::new(RunState::default()),
             stale: AtomicBool::new(false),
-            published: Mutex::new([0; 4]),
+            published: [const { AtomicU64::new(0) }; 4],
         }
     }
 }

@@ -93,7 +93,7 @@ pub fn vcpu_op<M: Machine>(cx: &Cx<'_, M>, op: u64, id: u64, arg: u64) -> HcResu
             check_area::<VcpuTimeInfo>(area.addr)?;
             vcpu.time.time_area.store(area.addr, Ordering::Release);
             // A down vCPU's copy is written when it first runs.
-            *vcpu.time.published.lock() = [0; 4];
+            crate::time::unpublish(&vcpu);
             if itself {
                 crate::time::publish(cx.hv, &vcpu, true);
             }

@@ -7,7 +7,7 @@ use oxen_abi::errno::Errno;
 
 use super::iret::segments_refused;
 use crate::error::{HcResult, Stop};
-use crate::machine::{Base, Machine};
+use crate::machine::{Base, Machine, SegmentState};
 use crate::mm::descriptor;
 use crate::mm::walk::is_canonical;
 use crate::percpu::Cx;
@@ -54,13 +54,13 @@ fn map_descriptor<M: Machine>(cx: &Cx<'_, M>, selector: u16) {
 pub(crate) fn load_segments<M: Machine>(
     cx: &Cx<'_, M>,
     regs: &mut CpuUserRegs,
+    segments: &SegmentState,
 ) -> Result<(), Stop> {
-    let segments = cx.vcpu.arch.lock().segments;
     for selector in [segments.ds, segments.es, segments.fs, segments.gs] {
         map_descriptor(cx, selector);
     }
-    if cx.machine().load_segments(&segments) {
+    if cx.machine().load_segments(segments) {
         return Ok(());
     }
-    segments_refused(cx, regs, &segments)
+    segments_refused(cx, regs, segments)
 }

@@ -110,17 +110,22 @@ pub fn tsc_at(time: u64) -> u64 {
     synchronised.wrapping_add_signed(this_cpu().tsc_offset.load(Ordering::Relaxed).wrapping_neg())
 }
 
-/// What turns this CPU's TSC into system time, for the guests that run on it.
+/// What turns this CPU's TSC into system time, for the guests that run on it. It is the same each time: the guests then
+/// calculate what [`now`] does, and nothing has to be published anew when a vCPU comes back.
 pub fn time_info() -> VcpuTimeInfo {
     let clock = clock();
-    let tsc_timestamp = rdtsc();
-    let synchronised =
-        tsc_timestamp.wrapping_add_signed(this_cpu().tsc_offset.load(Ordering::Relaxed));
+    let offset = this_cpu().tsc_offset.load(Ordering::Relaxed);
+    let (tsc_timestamp, system_time) = match clock.start.checked_add_signed(offset.wrapping_neg()) {
+        Some(start) => (start, 0),
+        // This CPU's TSC was set to zero later than system time began: there is no TSC for that.
+        None => {
+            let passed = offset.unsigned_abs() - clock.start;
+            (0, clock.scale.nanoseconds(passed))
+        }
+    };
     VcpuTimeInfo {
         tsc_timestamp,
-        system_time: clock
-            .scale
-            .nanoseconds(synchronised.saturating_sub(clock.start)),
+        system_time,
         tsc_to_system_mul: clock.scale.mul_frac,
         tsc_shift: clock.scale.shift,
         ..VcpuTimeInfo::default()
