@@ -16,7 +16,7 @@ use crate::num::to_usize;
 use crate::{boot, memory, paging};
 
 /// What the heap has at the start.
-const INITIAL: u64 = 16 << 20;
+const INITIAL: u64 = 8 << 20;
 /// The heap lies below 4 GiB: it is made before the boot options say how much memory is to be used.
 const LIMIT: u64 = 1 << 32;
 /// The least it grows by: 2^9 frames.

@@ -1,7 +1,6 @@
 //! What the physical address space holds: RAM, the hypervisor's part of it, devices.
 //!
-//! The frame table and the M2P are backed by memory only where there are frames to describe: RAM anywhere, and what
-//! lies below 4 GiB up to the end of RAM.
+//! The frame table and the M2P are backed by memory only where there is RAM to describe.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -26,8 +25,6 @@ const TABLE_CHUNK: u64 = LARGE_PAGE / FRAME_ENTRY * PAGE_SIZE;
 const M2P_CHUNK: u64 = LARGE_PAGE / 8 * PAGE_SIZE;
 /// Frames that the M2P's part of the address space has room for.
 const MAX_FRAMES: u64 = 1 << 32;
-/// Everything below here that lies before the end of RAM has frame-table entries, devices too.
-const LOW: u64 = 1 << 32;
 const WORDS: usize = to_usize(MAX_FRAMES * PAGE_SIZE / TABLE_CHUNK / 64);
 
 static MAP: Once<ArrayVec<Region, MAX_REGIONS>> = Once::new();
@@ -74,7 +71,7 @@ pub(crate) fn init() -> Result<(), MapError> {
         .min(MAX_FRAMES << PAGE_SHIFT)
         .min(DIRECT_MAP_SIZE);
     let described = |start: u64, size: u64| {
-        start < end && (start < LOW || ram.iter().any(|(a, b)| *a < start + size && start < *b))
+        start < end && ram.iter().any(|(a, b)| *a < start + size && start < *b)
     };
     for (chunk, start) in (0..end).step_by(to_usize(TABLE_CHUNK)).enumerate() {
         if described(start, TABLE_CHUNK) {
