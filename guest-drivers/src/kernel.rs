@@ -28,7 +28,7 @@ pub(crate) fn run() -> ! {
         Some("fuzz") => {
             fuzz::run(&line);
         }
-        Some("bench") => quietly(&line, || bench::run(line.flag("trace"))),
+        Some("bench") => quietly(&line, || bench::run(&line)),
         Some("peer") => quietly(&line, peer::run),
         Some("fuzzer") => quietly(&line, || fuzz::send(&line)),
         Some("crash") => shutdown(SHUTDOWN_CRASH),

@@ -1,7 +1,7 @@
 //! What the bench guest measures: `BENCH name ticks` lines, and `BENCH end` behind the last.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -23,7 +23,37 @@ pub struct Figure {
 
 /// Boots `machine`, whose dom0 is the test guest in its bench mode, and takes its figures.
 pub fn take(machine: &Machine, log: &Path) -> Result<Vec<Figure>> {
-    let mut console = Console::start(machine, log, false, Lines::Dom0)?;
+    finish(Console::start(machine, log, false, Lines::Dom0)?, log)
+}
+
+/// Lines that a hypervisor prints at the console.
+#[derive(Clone, Copy, Debug)]
+pub struct StartUp {
+    /// A pattern of its first one.
+    pub first: &'static str,
+    /// A pattern of the one with which it begins to build dom0.
+    pub dom0: &'static str,
+}
+
+/// The same, and how long the hypervisor's own start-up takes.
+pub fn take_with_start_up(
+    machine: &Machine,
+    log: &Path,
+    lines: StartUp,
+) -> Result<(Duration, Vec<Figure>)> {
+    let mut console = Console::start(machine, log, false, Lines::All)?;
+    let mut line = |pattern| {
+        console
+            .expect(pattern, PATIENCE)
+            .map(|_| Instant::now())
+            .map_err(|err| with_log(err, log))
+    };
+    let first = line(lines.first)?;
+    let took = line(lines.dom0)?.duration_since(first);
+    Ok((took, finish(console, log)?))
+}
+
+fn finish(mut console: Console, log: &Path) -> Result<Vec<Figure>> {
     console
         .expect("(?m)^BENCH end$", PATIENCE)
         .context("the bench does not come to its end")

@@ -7,6 +7,7 @@
 //! instructions. Each figure is the median of 11 batches; nothing is printed while measuring.
 
 mod mappings;
+mod memory;
 mod sharing;
 mod switch;
 mod traps;
@@ -23,6 +24,7 @@ use oxen_abi::sched::SCHEDOP_YIELD;
 use oxen_abi::vcpu::VCPUOP_STOP_PERIODIC_TIMER;
 use oxen_abi::xen::CONSOLEIO_READ;
 
+use crate::cmdline::CommandLine;
 use crate::println;
 use crate::sys::hypercall::{self, Result};
 use crate::sys::{bench, cpu};
@@ -104,14 +106,19 @@ fn key() -> bool {
     .is_ok_and(|count| count > 0)
 }
 
-/// Runs all measurements.
-pub(crate) fn run(trace: bool) {
+/// Runs all measurements; with the word `memory` on the command line those of memory instead.
+pub(crate) fn run(line: &CommandLine<'_>) {
     // The tick that a vCPU starts with would fall into the batches.
     let _ = hypercall::call(
         HYPERVISOR_VCPU_OP,
         [u64::from(VCPUOP_STOP_PERIODIC_TIMER), 0, 0],
     );
-    if let Err(error) = measurements(&Meter::new(trace)) {
+    let done = if line.flag("memory") {
+        memory::run()
+    } else {
+        measurements(&Meter::new(line.flag("trace")))
+    };
+    if let Err(error) = done {
         println!("ERROR bench: {error}");
     }
     println!("BENCH end");

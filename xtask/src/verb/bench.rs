@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use oxen_tests::expensive::Kind;
-use oxen_tests::figures::{self, Figure};
+use oxen_tests::figures::{self, Figure, StartUp};
 use oxen_tests::qemu::{Clock, Trace};
 use oxen_tests::trace::{self, Executed, Instruction};
 use serde::Serialize;
@@ -23,6 +24,10 @@ const MARKER: &str = "bench_mark";
 const SWITCH: &str = "sched.ping_pong";
 /// The unit of the figures that the median is of.
 const INSTRUCTIONS: &str = "instructions";
+/// Boots for the time of the start-up, of which the best counts.
+const BOOTS: u32 = 3;
+/// The host's memory for what is kept of it.
+const FOOTPRINT_MEMORY: &str = "4096M";
 /// Two vCPUs on one processor.
 const ARGS: &str = "dom0_max_vcpus=2";
 
@@ -71,6 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         What::Hypervisor => {
             let mut rows = instructions()?;
             rows.extend(expensive()?);
+            rows.extend(footprint()?);
             rows
         }
     };
@@ -109,6 +115,74 @@ fn operations(which: Which) -> Result<Vec<Figure>> {
         }
     }
     Ok(figures)
+}
+
+/// Own start-up in seconds, the best of some boots; what is kept of a host's memory; what a domain that does nothing
+/// takes of it.
+fn footprint() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let (mut ours, mut xen) = (Boot::new(Which::Oxen)?, Boot::new(Which::DebianXen)?);
+    // In turn, so that a change of the host's load meets both.
+    for _ in 1..BOOTS {
+        ours.again()?;
+        xen.again()?;
+    }
+    let seconds = |boot: &Boot| Figure {
+        name: "boot.own_start_up".to_owned(),
+        value: (boot.start_up.as_secs_f64() * 1000.0).round() / 1000.0,
+    };
+    rows.extend(self::rows("seconds", &[seconds(&ours)], &[seconds(&xen)]));
+    for (name, unit) in [("memory.kept", "KiB"), ("domain.fixed_state", "bytes")] {
+        let only = |figures: &[Figure]| -> Vec<Figure> {
+            let named = figures.iter().filter(|figure| figure.name == name);
+            named.cloned().collect()
+        };
+        rows.extend(self::rows(unit, &only(&ours.figures), &only(&xen.figures)));
+    }
+    Ok(rows)
+}
+
+/// What boots of one hypervisor gave.
+struct Boot {
+    which: Which,
+    /// The shortest.
+    start_up: Duration,
+    figures: Vec<Figure>,
+}
+
+impl Boot {
+    fn new(which: Which) -> Result<Self> {
+        let (start_up, figures) = Self::take(which)?;
+        Ok(Self {
+            which,
+            start_up,
+            figures,
+        })
+    }
+
+    fn again(&mut self) -> Result<()> {
+        let (start_up, _) = Self::take(self.which)?;
+        self.start_up = self.start_up.min(start_up);
+        Ok(())
+    }
+
+    fn take(which: Which) -> Result<(Duration, Vec<Figure>)> {
+        let dir = setup::run_dir()?;
+        let args = "mode=bench memory exit=reboot";
+        let mut machine = setup::test_guest(which, ARGS, args, 2, dir.path())?;
+        machine.memory = FOOTPRINT_MEMORY.to_owned();
+        let lines = match which {
+            Which::Oxen => StartUp {
+                first: r"(?m)^\(XEN\) Oxen ",
+                dom0: r"(?m)^\(XEN\) Dom0 kernel: ",
+            },
+            Which::DebianXen => StartUp {
+                first: r"(?m)^\(XEN\) Xen version ",
+                dom0: r"(?m)^\(XEN\) \*\*\* Building a PV Dom0",
+            },
+        };
+        figures::take_with_start_up(&machine, &log_file(which)?, lines)
+    }
 }
 
 fn counted(which: Which) -> Result<Vec<Figure>> {
