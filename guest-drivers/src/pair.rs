@@ -10,6 +10,7 @@ use oxen_abi::sched::SCHEDOP_BLOCK;
 use oxen_abi::xen::{VIRQ_DOM_EXC, VIRQ_TIMER};
 
 use crate::cmdline::CommandLine;
+use crate::conformance::version::is_oxen;
 use crate::conformance::{Outcome, Suite, bind_virq, ensure, good, let_in};
 use crate::domain::{Domain, control};
 use crate::sys::hypercall;
@@ -76,14 +77,17 @@ pub(crate) fn free_pages() -> Outcome<u64> {
     Ok(last)
 }
 
-/// Checks that the hypervisor has as many free pages as before.
+/// Checks that the hypervisor has as many free pages as before. Debian's Xen may have more: it keeps pages of its own
+/// for a while after a domain is gone (17 after the fuzz's first copy).
 pub(crate) fn memory_is_back(before: u64) -> Outcome {
     let after = free_pages()?;
-    if after != before {
+    let more = after > before && !is_oxen()?;
+    let same = after == before || more;
+    if !same {
         // The hypervisor's log tells who has them: memory and domains.
         control::debug_keys(*b"mq");
     }
-    ensure!(after == before, "{before} pages free before, {after} after");
+    ensure!(same, "{before} pages free before, {after} after");
     Ok(())
 }
 

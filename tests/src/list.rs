@@ -90,6 +90,10 @@ const TOOLSTACK: &[Check] = &[
         run: lifecycle::console,
     },
     Check {
+        name: "the guest's dmesg is clean",
+        run: lifecycle::clean_guest,
+    },
+    Check {
         name: "pause and unpause",
         run: lifecycle::pause_and_unpause,
     },
@@ -193,6 +197,10 @@ const NEWER: &[Check] = &[
     Check {
         name: "console",
         run: lifecycle::console,
+    },
+    Check {
+        name: "the guest's dmesg is clean",
+        run: lifecycle::clean_guest,
     },
     Check {
         name: "shutdown",

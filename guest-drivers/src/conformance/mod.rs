@@ -34,7 +34,7 @@ mod timers;
 mod traps;
 mod user_mode;
 mod vcpus;
-mod version;
+pub(crate) mod version;
 
 pub(crate) use events::{
     bind_interdomain, bind_ipi, bind_virq, close, let_in, send, set_mask, status,

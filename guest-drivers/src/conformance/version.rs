@@ -30,6 +30,12 @@ pub(super) fn text<const N: usize>(cmd: u32) -> super::Outcome<[u8; N]> {
     Ok(buffer)
 }
 
+/// Whether the hypervisor is ours.
+pub(crate) fn is_oxen() -> super::Outcome<bool> {
+    let version = text::<{ abi::XEN_EXTRAVERSION_LEN }>(abi::XENVER_EXTRAVERSION)?;
+    Ok(version.windows(4).any(|word| word == b"oxen"))
+}
+
 pub(super) fn run(s: &mut Suite<'_>) {
     s.check("xen_version/version", || {
         let version = good!(ask(abi::XENVER_VERSION, 0));

@@ -11,13 +11,14 @@ use crate::dom0::Dom0;
 /// host's load.
 const KNOWN: &str = concat!(
     r"^(Grant table initialized$|cpu \d+ spinlock event irq \d+$|hpet_acpi_add: no address or irqs in _CRS$",
-    r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$|clocksource: |hrtimer: interrupt took )",
+    r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$",
+    r"|ata[0-9.]+: (Model '.*applying quirks: |LPM support broken, )|clocksource: |hrtimer: interrupt took )",
 );
 
 /// The kernel complained about nothing since it booted, except for what it says on Debian's Xen as well.
 pub fn clean_dmesg(dom0: &mut Dom0) -> Result<()> {
     let (status, text) = dom0.sh(
-        "dmesg | grep -A12 -E 'WARNING:|BUG:|Call Trace|Oops'",
+        "dmesg | grep -A12 -E 'WARNING:|BUG:|Call Trace|Oops|unchecked MSR'",
         Duration::from_secs(30),
     )?;
     ensure!(status != 0, "dmesg has complaints:\n{text}");

@@ -35,6 +35,17 @@ pub fn console(dom0: &mut Dom0) -> Result<()> {
     guest::answers(dom0)
 }
 
+/// The guest's kernel complained about nothing since it booted.
+pub fn clean_guest(dom0: &mut Dom0) -> Result<()> {
+    guest::attach(dom0)?;
+    let command = "dmesg | grep -cE 'WARNING:|BUG:|Call Trace|Oops'";
+    dom0.console.line(command, false)?;
+    let told = dom0.console.expect("(?m)^([0-9]+)$", XM)?;
+    guest::detach(dom0)?;
+    ensure!(told == "0", "the guest's dmesg has {told} complaints");
+    Ok(())
+}
+
 /// A paused guest shows as such and uses no time; unpaused, it answers.
 pub fn pause_and_unpause(dom0: &mut Dom0) -> Result<()> {
     dom0.ok("xm pause demo", XM)?;

@@ -217,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn two_hundred_and_fifty_six_cpus_are_found_and_numbered() {
+        use crate::smp::topology::order;
+        // As firmware lists 4 sockets of 32 cores with two threads each: first threads first, and
+        // ids that need it in the newer form.
+        let place = |n: u32| (n % 128) * 2 + n / 128;
+        let entry = |n: u32| match (u8::try_from(n), u8::try_from(place(n))) {
+            (Ok(acpi), Ok(apic)) if apic < 255 => local(acpi, apic, 1),
+            _ => x2(n, place(n), 1),
+        };
+        let cpus: Vec<u8> = (0..256).flat_map(entry).collect();
+        let madt = with(&[head(), cpus].concat(), read);
+        assert_eq!(madt.cpus.len(), 256);
+        let order = order(&madt.cpus, 0, false);
+        assert!(order.iter().map(|cpu| cpu.apic_id).eq(0..256));
+        // Both threads of a core, of which the MADT has the second one far behind.
+        assert_eq!([order[4].acpi_id, order[5].acpi_id], [2, 130]);
+    }
+
+    #[test]
     fn a_q35_table_is_read() {
         let body = [
             head(),
