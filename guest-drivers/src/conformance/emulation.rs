@@ -20,6 +20,7 @@ const ECX_MONITOR: u32 = 1 << 3;
 const ECX_PCID: u32 = 1 << 17;
 const ECX_HYPERVISOR: u32 = 1 << 31;
 
+const MSR_TSC: u32 = 0x10;
 const MSR_PAT: u32 = 0x277;
 const MSR_EFER: u32 = 0xc000_0080;
 /// WB WT UC- UC WC WP UC UC, from the lowest byte.
@@ -118,6 +119,13 @@ fn register_checks(s: &mut Suite<'_>) {
         // SCE, LME, LMA, NXE.
         same!(efer & 0xd01, 0xd01);
         same!(probe::rdmsr(MSR_PAT), Ok(XEN_PAT));
+        let before = cpu::rdtsc_ordered();
+        let by_msr = good!(probe::rdmsr(MSR_TSC));
+        let after = cpu::rdtsc_ordered();
+        ensure!(
+            (before..=after).contains(&by_msr),
+            "TSC {by_msr:#x} between {before:#x} and {after:#x}"
+        );
         Ok(())
     });
     s.check("emulation/msr_unknown", || {

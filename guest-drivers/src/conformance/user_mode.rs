@@ -2,16 +2,24 @@
 
 use core::sync::atomic::Ordering;
 
-use oxen_abi::arch_x86::{FLAT_KERNEL_SS, FLAT_USER_CS, FLAT_USER_SS, VGCF_IN_SYSCALL};
-use oxen_abi::hypercall::{HYPERVISOR_MMUEXT_OP, HYPERVISOR_STACK_SWITCH};
+use oxen_abi::arch_x86::{
+    FLAT_KERNEL_SS, FLAT_USER_CS, FLAT_USER_SS, IretContext, VGCF_IN_SYSCALL,
+};
+use oxen_abi::hypercall::{
+    HYPERVISOR_IRET, HYPERVISOR_MMUEXT_OP, HYPERVISOR_MULTICALL, HYPERVISOR_PHYSDEV_OP,
+    HYPERVISOR_STACK_SWITCH, HYPERVISOR_VM_ASSIST, HYPERVISOR_XEN_VERSION, MulticallEntry,
+};
 use oxen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp};
-use oxen_abi::xen::DOMID_SELF;
+use oxen_abi::physdev::{PHYSDEVOP_SET_IOPL, SetIopl};
+use oxen_abi::xen::{
+    DOMID_SELF, VMASST_CMD_DISABLE, VMASST_CMD_ENABLE, VMASST_TYPE_ARCHITECTURAL_IOPL,
+};
 
 use super::traps::faulted;
 use super::{Outcome, Suite, ensure, good, same};
 use crate::pagetable::{self, RO, RW, index};
 use crate::sys::frame::{Frame, VIRT_BASE};
-use crate::sys::{hypercall, probe, trap, vcpu};
+use crate::sys::{cpu, hypercall, probe, trap, vcpu};
 
 /// Where the user's page of code and its stack are.
 const CODE: u64 = 0x40_0000;
@@ -27,6 +35,14 @@ fn mmuext(cmd: u32, mfn: u64) -> hypercall::Result {
         HYPERVISOR_MMUEXT_OP,
         [hypercall::address(&mut op), 1, 0, u64::from(DOMID_SELF)],
     )
+}
+
+/// The frame that leads there, with `VGCF_*` flags.
+fn frame(flags: u64) -> IretContext {
+    IretContext {
+        flags,
+        ..probe::user_frame(CODE, STACK + 4096)
+    }
 }
 
 /// A user address space: one page of code, one of stack.
@@ -58,12 +74,16 @@ impl Space {
 
     /// Runs up to 8 bytes of code until they trap.
     fn run(&self, code: &[u8], flags: u64) -> probe::Probe<()> {
+        self.put(code);
+        probe::user(&frame(flags))
+    }
+
+    fn put(&self, code: &[u8]) {
         let mut word = [0xcc; 8];
         for (slot, byte) in word.iter_mut().zip(code) {
             *slot = *byte;
         }
         self.code.words()[0].store(u64::from_le_bytes(word), Ordering::SeqCst);
-        probe::user(CODE, STACK + 4096, flags)
     }
 
     fn end(self) -> Outcome {
@@ -131,6 +151,79 @@ pub(super) fn run(s: &mut Suite<'_>) {
         }
         Ok(())
     });
+    s.check("user/by_multicall", || {
+        // What comes behind an iret in a list is left out.
+        let space = Space::new()?;
+        space.put(&[0x0f, 0x05]);
+        let version = MulticallEntry {
+            op: HYPERVISOR_XEN_VERSION,
+            result: 0x5555,
+            ..MulticallEntry::default()
+        };
+        let mut list = [version; 3];
+        list[1].op = HYPERVISOR_IRET;
+        let address = hypercall::slice_address(&mut list);
+        let probe = probe::user_by(&frame(0), HYPERVISOR_MULTICALL, [address, 3]);
+        let fault = faulted(probe, trap::SYSCALL)?;
+        same!((fault.rip, fault.rax), (CODE + 2, 0x77));
+        ensure!(list[0].result != 0x5555, "the first call was left out");
+        same!(list[2].result, 0x5555);
+        space.end()
+    });
+    s.check("user/iopl_in_frames", || {
+        const IOPL: u64 = 3 << 12;
+        let assist = |cmd: u32| {
+            let kind = u64::from(VMASST_TYPE_ARCHITECTURAL_IOPL);
+            hypercall::call(HYPERVISOR_VM_ASSIST, [u64::from(cmd), kind])
+        };
+        let set_iopl = |iopl| {
+            let mut arg = SetIopl { iopl };
+            hypercall::op(HYPERVISOR_PHYSDEV_OP, PHYSDEVOP_SET_IOPL, &mut arg)
+        };
+        // cli; int3
+        let cli = |rflags, vector| {
+            let space = Space::new()?;
+            space.put(&[0xfa, 0xcc]);
+            let frame = IretContext { rflags, ..frame(0) };
+            let fault = faulted(probe::user(&frame), vector)?;
+            space.end()?;
+            Ok(fault.rflags & IOPL)
+        };
+        // By hypercall only, with a kernel that counts as ring 1.
+        good!(set_iopl(0));
+        same!(cli(0x202 | IOPL, probe::GP)?, 0);
+        faulted(probe::cli(), probe::GP)?;
+        good!(set_iopl(3));
+        same!(cli(0x202, probe::BP)?, 0);
+        // As the processor has it.
+        same!(assist(VMASST_CMD_ENABLE), Ok(0));
+        let with = cli(0x202 | IOPL, probe::BP)?;
+        let without = cli(0x202, probe::GP)?;
+        let kernel = probe::cli();
+        let disabled = assist(VMASST_CMD_DISABLE);
+        let restored = set_iopl(1);
+        same!((with, without), (IOPL, 0));
+        good!(kernel);
+        same!((disabled, restored), (Ok(0), Ok(0)));
+        Ok(())
+    });
+    s.check("user/time_stamp_disable", || {
+        const TSD: u64 = 1 << 2;
+        let cr4 = good!(probe::read_cr4());
+        // rdtsc; int3
+        in_user_mode(&[0x0f, 0x31, 0xcc], 0, probe::BP)?;
+        good!(probe::write_cr4(cr4 | TSD));
+        same!(probe::read_cr4(), Ok(cr4 | TSD));
+        let user = in_user_mode(&[0x0f, 0x31, 0xcc], 0, probe::GP);
+        // The kernel goes on reading it.
+        let before = cpu::rdtsc();
+        let after = cpu::rdtsc();
+        good!(probe::write_cr4(cr4));
+        user?;
+        ensure!(before < after, "{before} to {after}");
+        in_user_mode(&[0x0f, 0x31, 0xcc], 0, probe::BP)?;
+        Ok(())
+    });
     s.check("user/kernel_is_out_of_reach", || {
         // mov rax, [abs32]: sign-extended into the kernel.
         let low = u32::try_from((VIRT_BASE + 0x10_1000) & 0xffff_ffff).unwrap_or(0);
@@ -167,7 +260,11 @@ pub(super) fn run(s: &mut Suite<'_>) {
             (3, FLAT_USER_SS, 0),
             (FLAT_USER_CS, 3, 0),
         ] {
-            let probe = probe::user_with(CODE, STACK + 4096, 0, cs, ss);
+            let probe = probe::user(&IretContext {
+                cs: u64::from(cs),
+                ss: u64::from(ss),
+                ..frame(0)
+            });
             let fault = faulted(probe, probe::GP)?;
             // The fault is the user's, and the frame shows what was refused.
             same!((fault.rip, fault.cs & 0xffff), (CODE, u64::from(cs)));
@@ -183,16 +280,24 @@ pub(super) fn run(s: &mut Suite<'_>) {
         for flags in [0, VGCF_IN_SYSCALL] {
             for rip in [1 << 47, 0x8000_0000_0000_0000, 0xffff_7fff_ffff_ffff] {
                 // Where it is noticed depends on the processor: at the return, or at the fetch.
-                let vector = probe::user(rip, STACK + 4096, flags)
-                    .err()
-                    .map(|fault| fault.vector);
+                let vector = probe::user(&IretContext {
+                    rip,
+                    ..frame(flags)
+                })
+                .err()
+                .map(|fault| fault.vector);
                 ensure!(
                     vector.is_some_and(|v| [trap::FAILSAFE, probe::GP, probe::PF].contains(&v)),
                     "{rip:#x} ended in {vector:x?}"
                 );
             }
             // A stack pointer is only looked at when it is used.
-            faulted(probe::user(CODE, 1 << 47, flags), trap::SYSCALL)?;
+            let rsp = 1 << 47;
+            let frame = IretContext {
+                rsp,
+                ..frame(flags)
+            };
+            faulted(probe::user(&frame), trap::SYSCALL)?;
         }
         space.end()
     });

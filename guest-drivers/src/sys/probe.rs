@@ -3,7 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::Ordering;
 
-use oxen_abi::arch_x86::{FLAT_USER_CS, FLAT_USER_SS};
+use oxen_abi::arch_x86::{FLAT_USER_CS, FLAT_USER_SS, IretContext};
 use oxen_abi::hypercall::HYPERVISOR_IRET;
 
 use super::trap::{self, EXPECTED};
@@ -346,7 +346,8 @@ pub fn read_gs(offset: u64) -> Probe<u64> {
     outcome(value)
 }
 
-// Leaves for user mode; a trap or syscall comes back behind it, on the stack of before.
+// Leaves for user mode by a hypercall whose end is an iret; a trap or syscall comes back behind it, on
+// the stack of before. The frame is copied to where the stack pointer is.
 global_asm!(
     ".pushsection .text.enter_user, \"ax\", @progbits",
     "enter_user:",
@@ -359,17 +360,16 @@ global_asm!(
     "mov [rip + {resume} + 8], rsp",
     "lea rax, [rip + 2f]",
     "mov [rip + {resume}], rax",
-    // ss, rsp, rflags, cs, rip, flags, rcx, r11, rax
-    "push r8",
-    "push rsi",
-    "push 0x202",
-    "push rcx",
-    "push rdi",
-    "push rdx",
-    "push 0",
-    "push 0x202",
-    "push 0x77",
-    "mov eax, {iret}",
+    "mov rax, rsi",
+    "mov r8, rdx",
+    "mov r9, rcx",
+    "sub rsp, {frame}",
+    "mov rsi, rdi",
+    "mov rdi, rsp",
+    "mov ecx, {frame} / 8",
+    "rep movsq",
+    "mov rdi, r8",
+    "mov rsi, r9",
     "syscall",
     "ud2",
     "2:",
@@ -382,22 +382,37 @@ global_asm!(
     "ret",
     ".popsection",
     resume = sym EXPECTED,
-    iret = const HYPERVISOR_IRET,
+    frame = const size_of::<IretContext>(),
 );
 
 unsafe extern "C" {
-    fn enter_user(rip: u64, rsp: u64, flags: u64, cs: u64, ss: u64);
+    fn enter_user(frame: *const IretContext, call: u64, first: u64, second: u64);
 }
 
-/// Runs user mode at an address until it traps, on the first vCPU; RAX is 0x77 there. `flags` is the iret
-/// hypercall's `VGCF_*`.
-pub fn user(rip: u64, rsp: u64, flags: u64) -> Probe<()> {
-    user_with(rip, rsp, flags, FLAT_USER_CS, FLAT_USER_SS)
+/// The frame for user mode at an address. RAX is 0x77 there, and events are let in.
+pub fn user_frame(rip: u64, rsp: u64) -> IretContext {
+    IretContext {
+        rax: 0x77,
+        r11: 0x202,
+        rcx: 0,
+        flags: 0,
+        rip,
+        cs: u64::from(FLAT_USER_CS),
+        rflags: 0x202,
+        rsp,
+        ss: u64::from(FLAT_USER_SS),
+    }
 }
 
-/// As [`user`], with selectors of one's own.
-pub fn user_with(rip: u64, rsp: u64, flags: u64, cs: u16, ss: u16) -> Probe<()> {
+/// Runs user mode until it traps, on the first vCPU.
+pub fn user(frame: &IretContext) -> Probe<()> {
+    user_by(frame, HYPERVISOR_IRET, [0; 2])
+}
+
+/// As [`user`], by another hypercall that does the iret. Should it return instead, that is a trap too
+/// (#UD).
+pub fn user_by(frame: &IretContext, call: u64, [first, second]: [u64; 2]) -> Probe<()> {
     // SAFETY: user mode cannot touch kernel memory; the trap comes back to the saved stack.
-    unsafe { enter_user(rip, rsp, flags, u64::from(cs), u64::from(ss)) };
+    unsafe { enter_user(frame, call, first, second) };
     outcome(())
 }

@@ -13,6 +13,9 @@ pub enum Stop {
     Restart([u64; 6]),
     /// The caller blocked, yielded, or its registers were replaced: rax is left as it stands.
     NoReturn,
+    /// The last call of a `multicall` that is carried out is an iret: what it does replaces the
+    /// registers.
+    Iret,
     /// The calling domain broke a rule that it cannot recover from: it is crashed, and the text
     /// goes to the log.
     Crash(&'static str),

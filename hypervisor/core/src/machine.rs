@@ -335,6 +335,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     }
     /// Sets or clears CR0.TS on this CPU (`fpu_taskswitch`).
     fn set_ts(&self, set: bool);
+    /// Makes CR4's TSD and DE on this CPU those of `value`, the running guest's.
+    fn set_guest_cr4(&self, _value: u64) {}
     /// Reads the segment registers and bases.
     fn save_segments(&self, state: &mut SegmentState);
     /// Loads segment registers and bases. A selector that faults is loaded as null and `false`

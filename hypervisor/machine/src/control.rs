@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::cpuid::Features;
 
 /// CR4 bits (SDM volume 3, 2.5).
+const CR4_TSD: u64 = 1 << 2;
 const CR4_DE: u64 = 1 << 3;
 const CR4_PAE: u64 = 1 << 5;
 const CR4_MCE: u64 = 1 << 6;
@@ -27,7 +28,7 @@ pub(crate) static SMAP: AtomicBool = AtomicBool::new(false);
 /// registers. PGE stays off: a change of address space then forgets everything, the per-CPU windows included.
 pub(crate) fn init() {
     let features = Features::get();
-    let mut cr4 = CR4_DE | CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    let mut cr4 = CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     for (present, bit) in [
         (features.fsgsbase, CR4_FSGSBASE),
         (features.xsave, CR4_OSXSAVE),
@@ -45,6 +46,27 @@ pub(crate) fn init() {
         asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
     }
     SMAP.store(features.smap, Ordering::Release);
+}
+
+/// Bits that are the running guest's: what they do, they do in ring 3.
+const CR4_GUEST: u64 = CR4_TSD | CR4_DE;
+
+/// Makes the guest's bits of CR4 those of `value`.
+pub(crate) fn set_guest_cr4(value: u64) {
+    let before = cr4();
+    let after = (before & !CR4_GUEST) | (value & CR4_GUEST);
+    if after != before {
+        // SAFETY: the bits change what RDTSC and MOV to DR4 and DR5 do. The hypervisor reads the TSC in ring 0, where
+        // it always may, and does not use the second.
+        unsafe { asm!("mov cr4, {}", in(reg) after, options(nostack, preserves_flags)) }
+    }
+}
+
+fn cr4() -> u64 {
+    let value: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) }
+    value
 }
 
 /// The address of the last page fault.

@@ -98,6 +98,19 @@ const fn is_sensitive(msr: u32) -> bool {
     )
 }
 
+/// IA32_TIME_STAMP_COUNTER.
+const TSC: u32 = 0x10;
+
+/// Reads an MSR for `core`; `None` where the CPU refuses. The TSC is read by its own instruction, for
+/// emulators have it there only.
+pub(crate) fn read_for_core(msr: u32) -> Option<u64> {
+    if msr == TSC {
+        Some(crate::clock::rdtsc())
+    } else {
+        try_read(msr)
+    }
+}
+
 /// IA32_TSC_AUX, written at each switch of vCPUs.
 pub(crate) const TSC_AUX: u32 = 0xc000_0103;
 

@@ -180,6 +180,9 @@ impl Machine for X86 {
     fn needs_isolation(&self) -> bool {
         speculation::needs_isolation()
     }
+    fn set_guest_cr4(&self, value: u64) {
+        control::set_guest_cr4(value);
+    }
     fn set_ts(&self, set: bool) {
         control::set_ts(set);
     }
@@ -244,7 +247,7 @@ impl Machine for X86 {
         [result.eax, result.ebx, result.ecx, result.edx]
     }
     fn rdmsr(&self, msr: u32) -> Option<u64> {
-        msr::try_read(msr)
+        msr::read_for_core(msr)
     }
     fn wrmsr(&self, msr: u32, value: u64) -> bool {
         msr::write_for_core(msr, value)

@@ -53,6 +53,11 @@ fn without_value<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, stop: Stop)
             [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         }
         Stop::NoReturn => {}
+        Stop::Iret => {
+            if let Err(stop) = trap::iret(cx, regs) {
+                without_value(cx, regs, stop);
+            }
+        }
         Stop::Crash(reason) => crate::domain::crash(cx, reason),
     }
 }

@@ -27,7 +27,8 @@ fn must_stop<M: Machine>(cx: &Cx<'_, M>, done: u64) -> bool {
 
 /// Carries out `count` calls of the list at `list`, each with its result written to its entry.
 /// It can stop between two calls, and within one that has a continuation of its own: then the
-/// entry is written back with the arguments it goes on with.
+/// entry is written back with the arguments it goes on with. An iret ends the list: what comes
+/// after it would run on behalf of user mode.
 #[inline(never)]
 pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> HcResult {
     let list = GuestHandle::<MulticallEntry>::new(list);
@@ -44,7 +45,7 @@ pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> Hc
         let outcome = match entry.op {
             // A list in a list, and a call that leaves it.
             HYPERVISOR_MULTICALL => Err(Errno::EINVAL.into()),
-            HYPERVISOR_IRET => Err(Errno::ENOSYS.into()),
+            HYPERVISOR_IRET => return Err(Stop::Iret),
             op => call(cx, op, entry.args),
         };
         let result = match outcome {
@@ -56,7 +57,7 @@ pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> Hc
                 at.write(cx.machine(), &entry)?;
                 return Err(Stop::Restart([at.addr(), count - done, 0, 0, 0, 0]));
             }
-            Err(stop @ Stop::Crash(_)) => return Err(stop),
+            Err(stop @ (Stop::Crash(_) | Stop::Iret)) => return Err(stop),
         };
         GuestHandle::<u64>::new(at.addr() + RESULT).write(cx.machine(), &result)?;
     }

@@ -324,6 +324,7 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
         }
         machine.load_fpu(&arch.fpu);
         machine.set_ts(arch.ts);
+        machine.set_guest_cr4(arch.cr4);
         if arch.debug[7] & 0xff != 0 {
             machine.load_debug(&arch.debug);
         }

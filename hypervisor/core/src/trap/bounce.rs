@@ -64,7 +64,7 @@ impl Frame {
 #[cfg(test)]
 pub(super) fn frame(regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) -> Frame {
     let mut frame = Frame::NONE;
-    frame.fill(regs, kernel_mode, masked, target);
+    frame.fill(regs, kernel_mode, masked, 0, target);
     frame
 }
 
@@ -74,9 +74,16 @@ impl Frame {
         first: MAX_WORDS,
     };
 
-    /// Works out the frame for interrupted `regs`. In place: copying it would cost as much again.
+    /// Works out the frame for interrupted `regs`; `iopl` goes into the flags. In place: copying it would cost as much again.
     #[inline(always)]
-    fn fill(&mut self, regs: &CpuUserRegs, kernel_mode: bool, masked: bool, target: &Target) {
+    fn fill(
+        &mut self,
+        regs: &CpuUserRegs,
+        kernel_mode: bool,
+        masked: bool,
+        iopl: u64,
+        target: &Target,
+    ) {
         // The guest tells its kernel from its processes by the selector's privilege level.
         let cs = if kernel_mode {
             regs.cs & !3
@@ -86,7 +93,7 @@ impl Frame {
         self.push_below([
             regs.rip,
             u64::from(cs) | (u64::from(u8::from(masked)) << 32),
-            (regs.rflags & !VIRTUAL) | if masked { 0 } else { IF },
+            (regs.rflags & !VIRTUAL) | iopl | if masked { 0 } else { IF },
             regs.rsp,
             u64::from(regs.ss),
         ]);
@@ -130,7 +137,12 @@ fn enter<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, target: &Target) ->
     let info = event::current_info(cx);
     let masked = info.is_some_and(event::InfoWords::masked);
     let mut frame = Frame::NONE;
-    frame.fill(regs, kernel_mode, masked, target);
+    let iopl = if super::io_port::shows_iopl(cx) {
+        u64::from(cx.vcpu.arch.lock().iopl & 3) << 12
+    } else {
+        0
+    };
+    frame.fill(regs, kernel_mode, masked, iopl, target);
     let stack = if kernel_mode {
         regs.rsp
     } else {

@@ -1,5 +1,6 @@
 //! CR0.TS and the CR0 and CR4 that a guest sees.
 
+use crate::domain::Domain;
 use crate::error::HcResult;
 use crate::machine::Machine;
 use crate::percpu::Cx;
@@ -14,10 +15,13 @@ const CR4_DE: u64 = 1 << 3;
 const CR4_FSGSBASE: u64 = 1 << 16;
 /// CR4.OSXSAVE.
 pub(super) const CR4_OSXSAVE: u64 = 1 << 18;
-/// CR4 bits that a guest may set: what they do is done for it, or on in the machine anyway.
+/// CR4 bits that are the guest's own. TSD and DE are in force while it runs; FSGSBASE is always on in
+/// the machine, where the CPU has it.
 const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE;
 /// Leaf 1 ECX: XSAVE.
 const HAS_XSAVE: u32 = 1 << 26;
+/// Leaf 7 EBX: RDFSBASE and the like.
+const HAS_FSGSBASE: u32 = 1 << 0;
 
 /// `HYPERVISOR_fpu_taskswitch`.
 #[inline(never)]
@@ -65,5 +69,19 @@ pub(super) fn cr4<M: Machine>(cx: &Cx<'_, M>) -> u64 {
 
 /// Writes a guest's CR4: bits that are not the guest's stay as they are.
 pub(super) fn set_cr4<M: Machine>(cx: &Cx<'_, M>, value: u64) {
-    cx.vcpu.arch.lock().cr4 = value & CR4_GUEST;
+    let value = allowed_cr4(cx.machine(), cx.domain(), value);
+    cx.vcpu.arch.lock().cr4 = value;
+    cx.machine().set_guest_cr4(value);
+}
+
+/// The bits of a CR4 that a vCPU of the domain can have.
+pub fn allowed_cr4<M: Machine>(machine: &M, domain: &Domain<M>, value: u64) -> u64 {
+    let seven = domain.cpu_policy.read().narrow(7, 0, machine.cpuid(7, 0));
+    let [_, features, ..] = seven;
+    let lacking = if features & HAS_FSGSBASE == 0 {
+        CR4_FSGSBASE
+    } else {
+        0
+    };
+    value & CR4_GUEST & !lacking
 }

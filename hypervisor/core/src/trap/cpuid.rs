@@ -51,9 +51,10 @@ const SEVEN_ONE_EAX: u32 = bits(&[4, 5, 10, 11, 12]);
 const COMPONENTS: u32 = 0xe7;
 /// Leaf 0xd.1 EAX: XSAVEOPT XSAVEC XGETBV1.
 const XSAVE_KINDS: u32 = 7;
-/// Leaf 0x80000001 ECX: LAHF CMPLEGACY LZCNT SSE4A misaligned-SSE PREFETCHW XOP FMA4 TBM DBEXT.
-/// Not: SVM IBS SKINIT TOPOEXT perf counters.
-const EXTENDED_ECX: u32 = bits(&[0, 1, 5, 6, 7, 8, 11, 16, 21, 26]);
+/// Leaf 0x80000001 ECX: LAHF CMPLEGACY LZCNT SSE4A misaligned-SSE PREFETCHW XOP FMA4 TBM.
+/// Not: SVM IBS SKINIT TOPOEXT perf counters, nor DBEXT, whose mask could widen a breakpoint to the
+/// hypervisor's own addresses.
+const EXTENDED_ECX: u32 = bits(&[0, 1, 5, 6, 7, 8, 11, 16, 21]);
 /// Leaf 0x80000001 EDX, beside the copies of leaf 1's: SYSCALL NX MMXEXT FFXSR RDTSCP LM 3DNOWEXT 3DNOW.
 const EXTENDED_EDX: u32 = bits(&[11, 20, 22, 25, 27, 29, 30, 31]);
 /// Bits of leaf 1 EDX that AMD repeats in 0x80000001.

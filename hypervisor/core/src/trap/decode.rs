@@ -74,6 +74,8 @@ pub(super) enum Operation {
     Xsetbv,
     /// RDTSC.
     Rdtsc,
+    /// RDTSCP.
+    Rdtscp,
     /// CPUID.
     Cpuid,
 }
@@ -179,6 +181,7 @@ fn two_bytes(bytes: &mut Bytes<'_>, rex: u8) -> Option<Operation> {
     Some(match opcode {
         0x01 => match bytes.next()? {
             0xd1 => Operation::Xsetbv,
+            0xf9 => Operation::Rdtscp,
             _ => return None,
         },
         0x06 => Operation::Clts,

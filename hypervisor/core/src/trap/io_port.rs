@@ -1,10 +1,11 @@
 //! Port I/O of guests: who may, and what each port is.
 //!
-//! A guest's kernel may with virtual IOPL 1, its processes with 3 or by the I/O bitmap; that is the
+//! A guest's kernel may with virtual IOPL 1 (or always, see [`shows_iopl`]), its processes with 3 or by the I/O bitmap; that is the
 //! guest's own affair. Which ports the *domain* has is another: those it has not read as all ones
 //! and ignore writes. dom0 has all that the hypervisor does not keep.
 
 use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::xen::VMASST_TYPE_ARCHITECTURAL_IOPL;
 
 use super::decode::{Instruction, Operation, Port};
 use super::pci_port;
@@ -27,12 +28,19 @@ const SPEAKER: u16 = 0x61;
 /// Elements of a repeated string instruction that are done at a stretch.
 const CHUNK: u64 = 128;
 
+/// Whether the guest wants IOPL as the processor has it (`VMASST_TYPE_architectural_iopl`): in the
+/// flags of trap and iret frames, and with a kernel that counts as ring 0, not 1.
+#[inline]
+pub(super) fn shows_iopl<M: Machine>(cx: &Cx<'_, M>) -> bool {
+    cx.domain().vm_assist.load(Ordering::Relaxed) & (1 << VMASST_TYPE_ARCHITECTURAL_IOPL) != 0
+}
+
 /// Whether the guest's current mode has I/O privilege by its virtual IOPL.
 pub(super) fn has_iopl<M: Machine>(cx: &Cx<'_, M>) -> bool {
-    let needed = if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
-        1
-    } else {
-        3
+    let needed = match cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
+        true if shows_iopl(cx) => 0,
+        true => 1,
+        false => 3,
     };
     cx.vcpu.arch.lock().iopl >= needed
 }

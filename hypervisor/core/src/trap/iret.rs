@@ -4,9 +4,9 @@ use oxen_abi::arch_x86::{CpuUserRegs, FLAT_RING3_CS32, IretContext, VGCF_IN_SYSC
 
 use super::bounce::{Target, bounce, inject};
 use super::exception::{SYSRET_SELECTORS, has_error};
-use super::mode;
 use super::page_fault::page_fault;
 use super::state::CallbackKind;
+use super::{io_port, mode};
 use crate::entry::Exception;
 use crate::error::Stop;
 use crate::event;
@@ -34,6 +34,9 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<(), St
         info.set_masked(frame.rflags & IF == 0);
     }
     cx.vcpu.in_nmi.store(false, Ordering::Relaxed);
+    if io_port::shows_iopl(cx) {
+        cx.vcpu.arch.lock().iopl = u8::try_from(frame.rflags >> 12 & 3).unwrap_or(0);
+    }
     restore(regs, &frame);
     Ok(())
 }

@@ -24,7 +24,7 @@ mod state;
 mod tests;
 
 pub use callback::{callback_op, nmi_op, set_callbacks, set_trap_table, stack_switch};
-pub use control_register::fpu_taskswitch;
+pub use control_register::{allowed_cr4, fpu_taskswitch};
 pub use debug::{get_debugreg, is_valid_debugreg, set_debugreg};
 pub use deliver::deliver_pending;
 pub use exception::{exception, guest_syscall};

@@ -166,9 +166,13 @@ fn perform<M: Machine>(
             let enabled = cr::cr4(cx) & cr::CR4_OSXSAVE != 0;
             done(enabled && low(regs.rcx) == 0 && cx.machine().set_xcr0(pair(regs)))
         }
-        Operation::Rdtsc => {
+        // The guest has set CR4.TSD, which is about its processes.
+        Operation::Rdtsc | Operation::Rdtscp => {
             let now = msr::read(cx, msr::TSC).unwrap_or(0);
             set_pair(regs, now);
+            if instruction.operation == Operation::Rdtscp {
+                regs.rcx = u64::from(cx.vcpu.arch.lock().traps.tsc_aux);
+            }
             Outcome::Done
         }
         Operation::Cpuid => {

@@ -68,6 +68,8 @@ pub fn apply<M: Machine>(
             }
         }
     }
+    let cr4 = context.ctrlreg.get(4).copied().unwrap_or(0);
+    let cr4 = crate::trap::allowed_cr4(machine, domain, cr4);
     // The old tables go once the new ones are held.
     crate::mm::descriptor::release(cpu, vcpu);
     let old_roots = {
@@ -96,11 +98,9 @@ pub fn apply<M: Machine>(
             context.ldt_base,
             u32::try_from(context.ldt_ents).unwrap_or(0),
         );
-        // The virtual privilege level travels in the flags, where the processor's own is always 0.
-        arch.iopl = u8::try_from(context.user_regs.rflags >> 12 & 3).unwrap_or(0);
         // The virtual I/O privilege level comes in the flags; the real one is always 0.
         arch.iopl = u8::try_from((context.user_regs.rflags >> 12) & 3).unwrap_or(0);
-        arch.cr4 = context.ctrlreg.get(4).copied().unwrap_or(0);
+        arch.cr4 = cr4;
         for (slot, value) in arch.debug.iter_mut().zip(context.debugreg).take(4) {
             *slot = canonical(value);
         }

@@ -12,4 +12,6 @@ mod system;
 #[cfg(target_os = "none")]
 pub(crate) use sync::{answer, measure};
 #[cfg(target_os = "none")]
+pub(crate) use system::rdtsc;
+#[cfg(target_os = "none")]
 pub use system::{boot_wallclock, delay, init, now, time_info, tsc_at, tsc_khz};

@@ -38,7 +38,8 @@ fn clock() -> &'static Clock {
     CLOCK.get().unwrap_or(&GUESS)
 }
 
-fn rdtsc() -> u64 {
+/// This CPU's TSC.
+pub(crate) fn rdtsc() -> u64 {
     // SAFETY: every 64-bit CPU has a TSC.
     unsafe { _rdtsc() }
 }

@@ -3,6 +3,10 @@
 use alloc::sync::Arc;
 
 use oxen_abi::arch_x86::{CpuUserRegs, FLAT_KERNEL_CS, FLAT_USER_CS, IretContext, TI_IF};
+use oxen_abi::hypercall::{
+    HYPERVISOR_IRET, HYPERVISOR_MULTICALL, HYPERVISOR_XEN_VERSION, MulticallEntry,
+};
+use oxen_abi::xen::VMASST_TYPE_ARCHITECTURAL_IOPL;
 
 use crate::entry::Exception;
 use crate::error::Stop;
@@ -293,4 +297,63 @@ fn a_system_call_needs_a_callback() {
     let mut with = regs();
     assert_eq!(trap::guest_syscall(&guest.cx(), &mut with), Ok(()));
     assert_eq!(with.rip, HANDLER);
+}
+
+#[test]
+fn an_iret_ends_a_multicall() {
+    let guest = Guest::new();
+    let frame = IretContext {
+        rax: 0x77,
+        rip: GUEST_BASE + 0x500,
+        cs: u64::from(FLAT_KERNEL_CS & !3),
+        rsp: STACK,
+        ..IretContext::default()
+    };
+    let entry = |op| MulticallEntry {
+        op,
+        result: 0x5555,
+        ..MulticallEntry::default()
+    };
+    let list = guest.host.put(
+        0x3000,
+        &[entry(HYPERVISOR_IRET), entry(HYPERVISOR_XEN_VERSION)],
+    );
+    let mut regs = CpuUserRegs {
+        rax: HYPERVISOR_MULTICALL,
+        rdi: list,
+        rsi: 2,
+        rsp: guest.host.put(0x2000, &frame),
+        ..regs()
+    };
+    crate::hypercall::dispatch(&guest.cx(), &mut regs);
+    assert_eq!((regs.rax, regs.rip, regs.rsp), (0x77, frame.rip, STACK));
+    let [_, second]: [MulticallEntry; 2] = guest.host.get(list);
+    assert_eq!(second.result, 0x5555, "it was carried out for user mode");
+}
+
+#[test]
+fn frames_have_the_iopl_for_guests_that_want_it() {
+    const IOPL: u64 = 3 << 12;
+    let guest = Guest::new();
+    guest.gate(13, 0);
+    let frame = IretContext {
+        cs: u64::from(FLAT_KERNEL_CS & !3),
+        rflags: 0x202 | IOPL,
+        ..IretContext::default()
+    };
+    let assists = &guest.vcpu.domain.vm_assist;
+    for (assist, seen) in [(0, 0), (1 << VMASST_TYPE_ARCHITECTURAL_IOPL, IOPL)] {
+        assists.store(assist, Ordering::Relaxed);
+        let mut back = CpuUserRegs {
+            rsp: guest.host.put(0x2000, &frame),
+            ..regs()
+        };
+        assert_eq!(trap::iret(&guest.cx(), &mut back), Ok(()));
+        assert_eq!(back.rflags & IOPL, 0, "the processor's own stays 0");
+        assert_eq!(u64::from(guest.vcpu.arch.lock().iopl) << 12, seen);
+        let mut regs = regs();
+        assert_eq!(guest.raise(&mut regs, 13, 0x18), Ok(()));
+        let [_, _, _, _, _, flags] = guest.words(regs.rsp);
+        assert_eq!(flags & IOPL, seen);
+    }
 }
