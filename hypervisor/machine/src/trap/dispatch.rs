@@ -124,7 +124,8 @@ fn prepare(regs: &mut CpuUserRegs) -> bool {
     false
 }
 
-/// Flags with which a guest runs: no I/O privilege, no virtual-8086 mode, no nested task; interrupts on, bit 1 set.
+/// Flags with which a guest runs: no I/O privilege, no virtual-8086 mode; interrupts on, bit 1 set. (Nested
+/// task means nothing in ring 3, and every way in clears it.)
 const fn sanitise(flags: u64) -> u64 {
     flags & (GUEST_FLAGS | RESUME) | INTERRUPTS | 2
 }
