@@ -449,7 +449,7 @@ pub const BOOT_RUNS: &[BootRun] = &[
     BootRun {
         name: "options without effect and wrong ones",
         hypervisor_args: "vga=text-80x50 noirqbalance edid=no edd=maybe tbuf_size=4 apic=summit dma_bits=eleven \
-                          dma_emergency_pool=4M hap noapic lapic no-real-mode nmi=perhaps watchdog=sometimes \
+                          dma_emergency_pool=lots hap noapic lapic no-real-mode nmi=perhaps watchdog=sometimes \
                           spec-ctrl=l1d-flush xpti=perhaps frobnicate",
         steps: &[
             Shows("boot option 'vga=<mode>' has no effect: "),
@@ -461,7 +461,7 @@ pub const BOOT_RUNS: &[BootRun] = &[
             Shows("boot option 'tbuf_size' has no effect: "),
             Shows("boot option 'apic' has no effect: "),
             Shows("boot option 'dma_bits=eleven' has a wrong value: expected a number of bits"),
-            Shows("boot option 'dma_emergency_pool' has no effect: "),
+            Shows("boot option 'dma_emergency_pool=lots' has a wrong value: expected "),
             Shows("boot option 'hap' has no effect: "),
             Shows("boot option 'noapic' has no effect: "),
             Shows("boot option 'lapic' has no effect: "),
