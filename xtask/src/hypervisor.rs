@@ -21,6 +21,17 @@ pub(crate) enum Which {
     DebianXen,
 }
 
+impl Which {
+    /// The one that a test names.
+    pub(crate) fn of(hypervisor: oxen_tests::session::Hypervisor) -> Self {
+        use oxen_tests::session::Hypervisor;
+        match hypervisor {
+            Hypervisor::Oxen => Self::Oxen,
+            Hypervisor::DebianXen => Self::DebianXen,
+        }
+    }
+}
+
 /// A hypervisor on disk.
 pub(crate) struct Hypervisor {
     /// For GRUB.

@@ -5,12 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use oxen_tests::session::Linux;
 
 use crate::cpio::Cpio;
 use crate::debs::{self, Deb};
-use crate::sh;
+use crate::{cache, sh};
+
+/// What an xz stream begins with.
+const XZ: &[u8] = b"\xfd7zXZ\0";
 
 /// A kernel package of the machine's Debian, unpacked.
 pub(crate) struct Kernel {
@@ -43,6 +46,32 @@ impl Kernel {
             .root
             .join("boot")
             .join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// The kernel's ELF file, out of the bzImage: for loaders that do not unpack.
+    pub(crate) fn elf(&self) -> Result<PathBuf> {
+        let out = self.deb.root.join(format!("boot/vmlinux-{}", self.release));
+        let key = cache::hash([self.deb.id.as_bytes(), include_bytes!("kernel.rs")]);
+        cache::keep(&out, &key, |out| {
+            let image = fs::read(self.image())?;
+            let payload = payload(&image).context("the kernel is no bzImage")?;
+            ensure!(
+                payload.starts_with(XZ),
+                "the kernel {} is not compressed with xz",
+                self.release
+            );
+            let packed = out.with_extension("xz");
+            fs::write(&packed, payload)?;
+            // Behind the stream there is its unpacked size, which is none of xz's.
+            let elf = sh::bytes(
+                Command::new("xz")
+                    .args(["--decompress", "--stdout", "--single-stream"])
+                    .arg(&packed),
+            )?;
+            fs::remove_file(&packed)?;
+            Ok(fs::write(out, elf)?)
+        })?;
+        Ok(out)
     }
 
     /// Adds the modules `names`, those they depend on, and the indexes that modprobe reads.
@@ -112,6 +141,21 @@ impl Kernel {
         }
         Ok(files)
     }
+}
+
+/// The compressed kernel within a bzImage (Linux's x86/boot.rst: setup_sects, payload_offset, payload_length).
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    const SECTOR: usize = 512;
+    let word = |at: usize| -> Option<usize> {
+        let bytes = image.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let sectors = match *image.get(0x1f1)? {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let start = (sectors + 1) * SECTOR + word(0x248)?;
+    image.get(start..start + word(0x24c)?)
 }
 
 /// `kernel/drivers/xen/xen-evtchn.ko.xz` is the module `xen_evtchn`.

@@ -23,6 +23,7 @@ mod setup;
 mod sh;
 mod symbols;
 mod toolchain;
+mod user_space;
 mod userland;
 mod verb;
 

@@ -26,7 +26,7 @@ pub(crate) fn run(cmd: &mut Command) -> Result<()> {
 }
 
 /// Runs `cmd` and returns what it wrote to standard output; an error with its messages if it fails.
-pub(crate) fn output(cmd: &mut Command) -> Result<String> {
+pub(crate) fn bytes(cmd: &mut Command) -> Result<Vec<u8>> {
     let out = cmd
         .stdin(Stdio::null())
         .output()
@@ -40,23 +40,16 @@ pub(crate) fn output(cmd: &mut Command) -> Result<String> {
             String::from_utf8_lossy(&out.stderr)
         );
     }
-    String::from_utf8(out.stdout).with_context(|| format!("`{}` printed no UTF-8", line(cmd)))
+    Ok(out.stdout)
+}
+
+/// As [`bytes`], for text.
+pub(crate) fn output(cmd: &mut Command) -> Result<String> {
+    let text = bytes(cmd)?;
+    String::from_utf8(text).with_context(|| format!("`{}` printed no UTF-8", line(cmd)))
 }
 
 /// Runs `cmd` silently; what it printed is in the error if it fails.
 pub(crate) fn quiet(cmd: &mut Command) -> Result<()> {
-    let out = cmd
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start `{}`", line(cmd)))?;
-    if !out.status.success() {
-        bail!(
-            "`{}` failed: {}\n{}{}",
-            line(cmd),
-            out.status,
-            String::from_utf8_lossy(&out.stdout),
-            String::from_utf8_lossy(&out.stderr)
-        );
-    }
-    Ok(())
+    bytes(cmd).map(drop)
 }

@@ -11,11 +11,13 @@ use clap::{Args, ValueEnum};
 use oxen_tests::expensive::Kind;
 use oxen_tests::figures::{self, Figure, StartUp};
 use oxen_tests::qemu::{Clock, Trace};
+use oxen_tests::session::Hypervisor;
 use oxen_tests::trace::{self, Executed, Instruction};
 use serde::Serialize;
 
 use crate::hypervisor::Which;
 use crate::packages::{self, Need};
+use crate::user_space::{self, Way};
 use crate::{paths, setup, symbols};
 
 /// The function of the test guest that a trace starts and ends with.
@@ -77,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             let mut rows = instructions()?;
             rows.extend(expensive()?);
             rows.extend(footprint()?);
+            rows.extend(user_space()?);
             rows
         }
     };
@@ -138,6 +141,26 @@ fn footprint() -> Result<Vec<Row>> {
             named.cloned().collect()
         };
         rows.extend(self::rows(unit, &only(&ours.figures), &only(&xen.figures)));
+    }
+    Ok(rows)
+}
+
+/// From QEMU's start to dom0's user space, in wall seconds.
+fn user_space() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, way) in [("boot.grub_bzimage", Way::Grub), ("boot.elf", Way::Elf)] {
+        let times = user_space::times(way)?;
+        let best = |which| {
+            let of_it = times.iter().filter(|(hypervisor, _)| *hypervisor == which);
+            let best = of_it.map(|(_, time)| time.as_secs_f64()).reduce(f64::min);
+            best.map(|value| Figure {
+                name: name.to_owned(),
+                value: (value * 100.0).round() / 100.0,
+            })
+        };
+        let ours = Vec::from_iter(best(Hypervisor::Oxen));
+        let xen = Vec::from_iter(best(Hypervisor::DebianXen));
+        rows.extend(self::rows("seconds", &ours, &xen));
     }
     Ok(rows)
 }

@@ -20,6 +20,7 @@ use crate::hypervisor::Which;
 use crate::packages::{self, Need};
 use crate::setup::{self, Setup};
 use crate::toolchain::Bare;
+use crate::user_space::{self, Way};
 use crate::{bare, paths, policy, sh, verb};
 
 /// Options of `test`.
@@ -170,7 +171,7 @@ fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
     Step::new(&name, move || {
         let dir = folders(&log)?;
         let mut machine = setup::test_guest(
-            which(hypervisor),
+            Which::of(hypervisor),
             run.hypervisor_args,
             run.args,
             run.cpus,
@@ -219,17 +220,9 @@ fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Ou
     )
 }
 
-/// GRUB to user space: ours, Xen, ours, Xen.
+/// GRUB to user space.
 fn boot_time() -> Result<()> {
-    let mut times = Vec::new();
-    for hypervisor in boot_time::ORDER {
-        let log = log_file("boot time");
-        let dir = folders(&log)?;
-        let boot = setup::prepare(&dom0_setup(hypervisor, true), dir.path())?;
-        let machine = machine_with(2, "4096M", boot, None);
-        times.push((hypervisor, boot_time::measure(&machine, &log)?));
-    }
-    boot_time::judge(&times)
+    boot_time::judge(&user_space::times(Way::Grub)?)
 }
 
 /// Kept after the run, for whoever looks into a failure.
@@ -237,13 +230,6 @@ fn log_file(title: &str) -> PathBuf {
     paths::target()
         .join("logs")
         .join(format!("{}.log", file_name(title)))
-}
-
-fn which(hypervisor: Hypervisor) -> Which {
-    match hypervisor {
-        Hypervisor::Oxen => Which::Oxen,
-        Hypervisor::DebianXen => Which::DebianXen,
-    }
 }
 
 fn folders(log: &Path) -> Result<TempDir> {
@@ -274,7 +260,7 @@ fn dom0_setup(hypervisor: Hypervisor, grub: bool) -> Setup<'static> {
     Setup {
         start: Start::Test,
         direct: !grub,
-        ..Setup::new(which(hypervisor))
+        ..Setup::new(Which::of(hypervisor))
     }
 }
 

@@ -138,7 +138,7 @@ fn enter<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, target: &Target) ->
     let masked = info.is_some_and(event::InfoWords::masked);
     let mut frame = Frame::NONE;
     let iopl = if super::io_port::shows_iopl(cx) {
-        u64::from(cx.vcpu.arch.lock().iopl & 3) << 12
+        super::io_port::iopl_flags(cx)
     } else {
         0
     };

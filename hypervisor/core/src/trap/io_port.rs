@@ -35,6 +35,20 @@ pub(super) fn shows_iopl<M: Machine>(cx: &Cx<'_, M>) -> bool {
     cx.domain().vm_assist.load(Ordering::Relaxed) & (1 << VMASST_TYPE_ARCHITECTURAL_IOPL) != 0
 }
 
+/// The virtual IOPL where it is in RFLAGS. Apart, for few guests ask for it and all have traps.
+#[cold]
+#[inline(never)]
+pub(super) fn iopl_flags<M: Machine>(cx: &Cx<'_, M>) -> u64 {
+    u64::from(cx.vcpu.arch.lock().iopl & 3) << 12
+}
+
+/// Makes the virtual IOPL the one in `rflags`.
+#[cold]
+#[inline(never)]
+pub(super) fn set_iopl_flags<M: Machine>(cx: &Cx<'_, M>, rflags: u64) {
+    cx.vcpu.arch.lock().iopl = u8::try_from(rflags >> 12 & 3).unwrap_or(0);
+}
+
 /// Whether the guest's current mode has I/O privilege by its virtual IOPL.
 pub(super) fn has_iopl<M: Machine>(cx: &Cx<'_, M>) -> bool {
     let needed = match cx.vcpu.kernel_mode.load(Ordering::Relaxed) {

@@ -35,7 +35,7 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<(), St
     }
     cx.vcpu.in_nmi.store(false, Ordering::Relaxed);
     if io_port::shows_iopl(cx) {
-        cx.vcpu.arch.lock().iopl = u8::try_from(frame.rflags >> 12 & 3).unwrap_or(0);
+        io_port::set_iopl_flags(cx, frame.rflags);
     }
     restore(regs, &frame);
     Ok(())
