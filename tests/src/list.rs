@@ -11,20 +11,37 @@ use crate::session::Hypervisor::{DebianXen, Oxen};
 use crate::session::When::{Always, Full};
 use crate::session::{Check, End, Linux, Session, Tools};
 
-const HARDWARE: &[Check] = &[
-    Check {
-        name: "AHCI disk",
-        run: hardware::disk,
-    },
-    Check {
-        name: "e1000e network",
-        run: hardware::network,
-    },
-    Check {
-        name: "dmesg is clean",
-        run: hardware::clean_dmesg,
-    },
-];
+const AHCI: Check = Check {
+    name: "AHCI disk",
+    run: hardware::disk,
+};
+
+const E1000E: Check = Check {
+    name: "e1000e network",
+    run: hardware::network,
+};
+
+const CREATE_AND_LIST: Check = Check {
+    name: "create and list",
+    run: lifecycle::create_and_list,
+};
+
+const CONSOLE: Check = Check {
+    name: "console",
+    run: lifecycle::console,
+};
+
+const CLEAN_GUEST: Check = Check {
+    name: "the guest's dmesg is clean",
+    run: lifecycle::clean_guest,
+};
+
+const SHUTDOWN: Check = Check {
+    name: "shutdown",
+    run: lifecycle::shutdown,
+};
+
+const HARDWARE: &[Check] = &[AHCI, E1000E, CLEAN];
 
 const CLEAN: Check = Check {
     name: "dmesg is clean",
@@ -81,18 +98,9 @@ const STRESS: &[Check] = &[
 
 const TOOLSTACK: &[Check] = &[
     XEND,
-    Check {
-        name: "create and list",
-        run: lifecycle::create_and_list,
-    },
-    Check {
-        name: "console",
-        run: lifecycle::console,
-    },
-    Check {
-        name: "the guest's dmesg is clean",
-        run: lifecycle::clean_guest,
-    },
+    CREATE_AND_LIST,
+    CONSOLE,
+    CLEAN_GUEST,
     Check {
         name: "pause and unpause",
         run: lifecycle::pause_and_unpause,
@@ -102,10 +110,7 @@ const TOOLSTACK: &[Check] = &[
         name: "reboot",
         run: lifecycle::reboot,
     },
-    Check {
-        name: "shutdown",
-        run: lifecycle::shutdown,
-    },
+    SHUTDOWN,
     Check {
         name: "destroy",
         run: lifecycle::destroy,
@@ -134,10 +139,7 @@ const TOOLSTACK: &[Check] = &[
         name: "create and destroy twenty times",
         run: leaks::twenty,
     },
-    Check {
-        name: "dmesg is clean",
-        run: hardware::clean_dmesg,
-    },
+    CLEAN,
 ];
 
 /// Debian's own tools of Xen 4.17.
@@ -181,31 +183,13 @@ const XL: &[Check] = &[
 const NEWER: &[Check] = &[
     INTERRUPTS,
     HOTPLUG,
-    Check {
-        name: "AHCI disk",
-        run: hardware::disk,
-    },
-    Check {
-        name: "e1000e network",
-        run: hardware::network,
-    },
+    AHCI,
+    E1000E,
     XEND,
-    Check {
-        name: "create and list",
-        run: lifecycle::create_and_list,
-    },
-    Check {
-        name: "console",
-        run: lifecycle::console,
-    },
-    Check {
-        name: "the guest's dmesg is clean",
-        run: lifecycle::clean_guest,
-    },
-    Check {
-        name: "shutdown",
-        run: lifecycle::shutdown,
-    },
+    CREATE_AND_LIST,
+    CONSOLE,
+    CLEAN_GUEST,
+    SHUTDOWN,
     CLEAN,
 ];
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flate2::read::GzDecoder;
+use oxen_tests::session;
 
 use crate::toolchain::Bare;
 use crate::{bare, cpio, debs, paths};
@@ -23,11 +24,10 @@ pub(crate) enum Which {
 
 impl Which {
     /// The one that a test names.
-    pub(crate) fn of(hypervisor: oxen_tests::session::Hypervisor) -> Self {
-        use oxen_tests::session::Hypervisor;
+    pub(crate) fn of(hypervisor: session::Hypervisor) -> Self {
         match hypervisor {
-            Hypervisor::Oxen => Self::Oxen,
-            Hypervisor::DebianXen => Self::DebianXen,
+            session::Hypervisor::Oxen => Self::Oxen,
+            session::Hypervisor::DebianXen => Self::DebianXen,
         }
     }
 }

@@ -106,10 +106,14 @@ const COUNTERS: u64 = 1024;
 
 impl<'a, M: Machine> Counters<'a, M> {
     fn new(hv: &'a Hypervisor<M>) -> Option<Self> {
-        let pages = Vec::new();
+        let mut pages = Vec::new();
+        let wanted = hv.machine.max_frame().0.div_ceil(COUNTERS);
+        pages
+            .try_reserve_exact(usize::try_from(wanted).ok()?)
+            .ok()?;
         // What was taken goes back whatever happens.
         let mut counters = Self { hv, pages };
-        for _ in 0..hv.machine.max_frame().0.div_ceil(COUNTERS) {
+        for _ in 0..wanted {
             let page = hv.heap.alloc(&hv.machine, 0, u32::BITS * 2)?;
             counters.pages.push(page);
             hv.machine.zero_page(page);

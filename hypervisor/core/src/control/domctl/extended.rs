@@ -60,12 +60,11 @@ pub(super) fn set_state<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: 
                 .fpu_area(&arch.fpu)
                 .map_or(0, |(_, area)| area.len())
         };
-        let length = request.size.checked_sub(HEAD).map(usize::try_from);
-        let Some(Ok(length)) =
-            length.filter(|length| matches!(length, Ok(length) if *length <= most))
-        else {
-            return Err(Errno::EINVAL.into());
-        };
+        let length = request.size.checked_sub(HEAD);
+        let length = length
+            .and_then(|length| usize::try_from(length).ok())
+            .filter(|length| *length <= most)
+            .ok_or(Errno::EINVAL)?;
         let head = GuestHandle::<u64>::new(request.buffer);
         let xcr0 = head.read_at(cx.machine(), 0)?;
         let used = head.read_at(cx.machine(), 1)?;
