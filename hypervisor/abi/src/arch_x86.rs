@@ -1,6 +1,6 @@
 //! The x86-64 part of the ABI (arch-x86/xen.h, arch-x86/xen-x86_64.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 // Selectors of the hypervisor's flat descriptors, RPL 3.
 /// 32-bit code.
@@ -80,7 +80,7 @@ pub const TI_IF: u8 = 4;
 pub const XEN_EMULATE_PREFIX: [u8; 5] = [0x0f, 0x0b, 0x78, 0x65, 0x6e];
 
 /// The x86 part of `vcpu_info`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ArchVcpuInfo {
     /// Address of the last page fault.
@@ -91,7 +91,7 @@ pub struct ArchVcpuInfo {
 crate::layout!(ArchVcpuInfo, 16, {cr2 @ 0, pad @ 8});
 
 /// The x86 part of `shared_info`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ArchSharedInfo {
     /// Highest PFN of the guest's P2M.
@@ -110,7 +110,7 @@ pub struct ArchSharedInfo {
 crate::layout!(ArchSharedInfo, 48, {max_pfn @ 0, pfn_to_mfn_frame_list_list @ 8, nmi_reason @ 16, p2m_cr3 @ 24, p2m_vaddr @ 32, p2m_generation @ 40});
 
 /// One entry of set_trap_table. The table ends with an entry of address 0.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct TrapInfo {
     /// Exception vector.
@@ -127,7 +127,7 @@ pub struct TrapInfo {
 crate::layout!(TrapInfo, 16, {vector @ 0, flags @ 1, cs @ 2, address @ 8});
 
 /// What the iret hypercall finds on the kernel stack.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IretContext {
     /// RAX.
@@ -152,7 +152,7 @@ pub struct IretContext {
 crate::layout!(IretContext, 72, {rax @ 0, r11 @ 8, rcx @ 16, flags @ 24, rip @ 32, cs @ 40, rflags @ 48, rsp @ 56, ss @ 64});
 
 /// Registers of a vCPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuUserRegs {
     /// R15.
@@ -227,7 +227,7 @@ pub struct CpuUserRegs {
 crate::layout!(CpuUserRegs, 200, {r15 @ 0, r14 @ 8, r13 @ 16, r12 @ 24, rbp @ 32, rbx @ 40, r11 @ 48, r10 @ 56, r9 @ 64, r8 @ 72, rax @ 80, rcx @ 88, rdx @ 96, rsi @ 104, rdi @ 112, error_code @ 120, entry_vector @ 124, rip @ 128, cs @ 136, _pad_cs @ 138, saved_upcall_mask @ 140, _pad_mask @ 141, rflags @ 144, rsp @ 152, ss @ 160, _pad_ss @ 162, es @ 168, _pad_es @ 170, ds @ 176, _pad_ds @ 178, fs @ 184, _pad_fs @ 186, gs @ 192, _pad_gs @ 194});
 
 /// The whole state of a vCPU (VCPUOP_initialise, setvcpucontext).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuGuestContext {
     /// FPU state as FXSAVE stores it.
@@ -302,7 +302,7 @@ pub const PTE_NX: u64 = 1 << 63;
 pub const PTE_ADDR_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 /// The x86 part of domain creation.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ArchDomainConfig {
     /// `XEN_X86_EMU_*`; 0 for PV.
@@ -339,7 +339,7 @@ pub const XEN_X86_EMU_ALL: u32 = 0x7ff;
 pub const XEN_X86_MSR_RELAXED: u32 = 0x1;
 
 /// One CPUID leaf of a policy.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuidLeaf {
     /// EAX.
@@ -360,7 +360,7 @@ crate::layout!(CpuidLeaf, 24, {leaf @ 0, subleaf @ 4, a @ 8, b @ 12, c @ 16, d @
 pub const XEN_CPUID_NO_SUBLEAF: u32 = 0xffff_ffff;
 
 /// One MSR of a policy.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MsrEntry {
     /// Number.

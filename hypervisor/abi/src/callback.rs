@@ -1,6 +1,6 @@
 //! Callback registration (callback.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Events.
 pub const CALLBACKTYPE_EVENT: u16 = 0;
@@ -24,7 +24,7 @@ pub const CALLBACKOP_REGISTER: u32 = 0;
 pub const CALLBACKOP_UNREGISTER: u32 = 1;
 
 /// Arguments of `CALLBACKOP_REGISTER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CallbackRegister {
     /// `CALLBACKTYPE_*`.
@@ -39,7 +39,7 @@ pub struct CallbackRegister {
 crate::layout!(CallbackRegister, 16, {type_ @ 0, flags @ 2, address @ 8});
 
 /// Arguments of `CALLBACKOP_UNREGISTER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CallbackUnregister {
     /// `CALLBACKTYPE_*`.

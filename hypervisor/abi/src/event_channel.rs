@@ -1,6 +1,6 @@
 //! Event channels (event_channel.h): operations, the 2-level and the FIFO ABI.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Bind to another domain's unbound port.
 pub const EVTCHNOP_BIND_INTERDOMAIN: u32 = 0;
@@ -32,7 +32,7 @@ pub const EVTCHNOP_EXPAND_ARRAY: u32 = 12;
 pub const EVTCHNOP_SET_PRIORITY: u32 = 13;
 
 /// Arguments of `EVTCHNOP_ALLOC_UNBOUND`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AllocUnbound {
     /// Domain that gets the port.
@@ -45,7 +45,7 @@ pub struct AllocUnbound {
 crate::layout!(AllocUnbound, 8, {dom @ 0, remote_dom @ 2, port @ 4});
 
 /// Arguments of `EVTCHNOP_BIND_INTERDOMAIN`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct BindInterdomain {
     /// The other domain.
@@ -60,7 +60,7 @@ pub struct BindInterdomain {
 crate::layout!(BindInterdomain, 12, {remote_dom @ 0, remote_port @ 4, local_port @ 8});
 
 /// Arguments of `EVTCHNOP_BIND_VIRQ`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct BindVirq {
     /// `VIRQ_*`.
@@ -73,7 +73,7 @@ pub struct BindVirq {
 crate::layout!(BindVirq, 12, {virq @ 0, vcpu @ 4, port @ 8});
 
 /// Arguments of `EVTCHNOP_BIND_PIRQ`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct BindPirq {
     /// Physical interrupt.
@@ -88,7 +88,7 @@ crate::layout!(BindPirq, 12, {pirq @ 0, flags @ 4, port @ 8});
 pub const BIND_PIRQ_WILL_SHARE: u32 = 0x1;
 
 /// Arguments of `EVTCHNOP_BIND_IPI`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct BindIpi {
     /// vCPU that is notified.
@@ -99,7 +99,7 @@ pub struct BindIpi {
 crate::layout!(BindIpi, 8, {vcpu @ 0, port @ 4});
 
 /// Arguments of `EVTCHNOP_CLOSE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Close {
     /// The port.
@@ -108,7 +108,7 @@ pub struct Close {
 crate::layout!(Close, 4, {port @ 0});
 
 /// Arguments of `EVTCHNOP_SEND`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Send {
     /// The port.
@@ -129,7 +129,7 @@ pub const EVTCHNSTAT_VIRQ: u32 = 4;
 pub const EVTCHNSTAT_IPI: u32 = 5;
 
 /// Arguments of `EVTCHNOP_STATUS`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Status {
     /// Whose port.
@@ -149,7 +149,7 @@ pub struct Status {
 crate::layout!(Status, 24, {dom @ 0, port @ 4, status @ 8, vcpu @ 12, u @ 16});
 
 /// Arguments of `EVTCHNOP_BIND_VCPU`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct BindVcpu {
     /// The port.
@@ -160,7 +160,7 @@ pub struct BindVcpu {
 crate::layout!(BindVcpu, 8, {port @ 0, vcpu @ 4});
 
 /// Arguments of `EVTCHNOP_UNMASK`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Unmask {
     /// The port.
@@ -169,7 +169,7 @@ pub struct Unmask {
 crate::layout!(Unmask, 4, {port @ 0});
 
 /// Arguments of `EVTCHNOP_RESET`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Reset {
     /// The domain.
@@ -178,7 +178,7 @@ pub struct Reset {
 crate::layout!(Reset, 2, {dom @ 0});
 
 /// Arguments of `EVTCHNOP_INIT_CONTROL`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct InitControl {
     /// Frame of the control block.
@@ -195,7 +195,7 @@ pub struct InitControl {
 crate::layout!(InitControl, 24, {control_gfn @ 0, offset @ 8, vcpu @ 12, link_bits @ 16, _pad @ 17});
 
 /// Arguments of `EVTCHNOP_EXPAND_ARRAY`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ExpandArray {
     /// Frame of event words.
@@ -204,7 +204,7 @@ pub struct ExpandArray {
 crate::layout!(ExpandArray, 8, {array_gfn @ 0});
 
 /// Arguments of `EVTCHNOP_SET_PRIORITY`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetPriority {
     /// The port.
@@ -241,7 +241,7 @@ pub const EVTCHN_FIFO_LINK_MASK: u32 = 0x1_ffff;
 pub const EVTCHN_FIFO_MAX_QUEUES: usize = 16;
 
 /// What a vCPU and the hypervisor share for FIFO events.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct FifoControlBlock {
     /// Bit for each queue that has events.

@@ -1,6 +1,6 @@
 //! Grant tables (grant_table.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Map a granted frame.
 pub const GNTTABOP_MAP_GRANT_REF: u32 = 0;
@@ -66,7 +66,7 @@ pub const GTF_TRANSFER_COMMITTED: u16 = 0x4;
 pub const GTF_TRANSFER_COMPLETED: u16 = 0x8;
 
 /// An entry, version 1.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GrantEntryV1 {
     /// `GTF_*`.
@@ -79,7 +79,7 @@ pub struct GrantEntryV1 {
 crate::layout!(GrantEntryV1, 8, {flags @ 0, domid @ 2, frame @ 4});
 
 /// Header of a version 2 entry.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GrantEntryHeader {
     /// `GTF_*`.
@@ -90,7 +90,7 @@ pub struct GrantEntryHeader {
 crate::layout!(GrantEntryHeader, 4, {flags @ 0, domid @ 2});
 
 /// Version 2 entry: a page.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GrantEntryV2FullPage {
     /// Header.
@@ -103,7 +103,7 @@ pub struct GrantEntryV2FullPage {
 crate::layout!(GrantEntryV2FullPage, 16, {hdr @ 0, pad0 @ 4, frame @ 8});
 
 /// Version 2 entry: part of a page.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GrantEntryV2SubPage {
     /// Header.
@@ -118,7 +118,7 @@ pub struct GrantEntryV2SubPage {
 crate::layout!(GrantEntryV2SubPage, 16, {hdr @ 0, page_off @ 4, length @ 6, frame @ 8});
 
 /// Version 2 entry: transitive.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GrantEntryV2Transitive {
     /// Header.
@@ -177,7 +177,7 @@ pub const GNTST_EAGAIN: i16 = -12;
 pub const GNTST_NO_SPACE: i16 = -13;
 
 /// Arguments of `GNTTABOP_MAP_GRANT_REF`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MapGrantRef {
     /// Virtual address, or machine address of the entry.
@@ -198,7 +198,7 @@ pub struct MapGrantRef {
 crate::layout!(MapGrantRef, 32, {host_addr @ 0, flags @ 8, ref_ @ 12, dom @ 16, status @ 18, handle @ 20, dev_bus_addr @ 24});
 
 /// Arguments of `GNTTABOP_UNMAP_GRANT_REF`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct UnmapGrantRef {
     /// As when mapped, or 0.
@@ -215,7 +215,7 @@ pub struct UnmapGrantRef {
 crate::layout!(UnmapGrantRef, 24, {host_addr @ 0, dev_bus_addr @ 8, handle @ 16, status @ 20});
 
 /// Arguments of `GNTTABOP_SETUP_TABLE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetupTable {
     /// Whose table.
@@ -234,7 +234,7 @@ pub struct SetupTable {
 crate::layout!(SetupTable, 24, {dom @ 0, nr_frames @ 4, status @ 8, frame_list @ 16});
 
 /// Arguments of `GNTTABOP_DUMP_TABLE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DumpTable {
     /// Whose table.
@@ -245,7 +245,7 @@ pub struct DumpTable {
 crate::layout!(DumpTable, 4, {dom @ 0, status @ 2});
 
 /// Arguments of `GNTTABOP_TRANSFER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Transfer {
     /// Frame to give.
@@ -264,7 +264,7 @@ pub struct Transfer {
 crate::layout!(Transfer, 24, {mfn @ 0, domid @ 8, ref_ @ 12, status @ 16});
 
 /// One end of a copy.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CopyPtr {
     /// Grant reference (low 32 bits) or frame.
@@ -279,7 +279,7 @@ pub struct CopyPtr {
 crate::layout!(CopyPtr, 16, {u @ 0, domid @ 8, offset @ 10});
 
 /// Arguments of `GNTTABOP_COPY`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Copy {
     /// From.
@@ -302,7 +302,7 @@ pub const GNTCOPY_SOURCE_GREF: u16 = 0x1;
 pub const GNTCOPY_DEST_GREF: u16 = 0x2;
 
 /// Arguments of `GNTTABOP_QUERY_SIZE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct QuerySize {
     /// Whose table.
@@ -321,7 +321,7 @@ pub struct QuerySize {
 crate::layout!(QuerySize, 16, {dom @ 0, nr_frames @ 4, max_nr_frames @ 8, status @ 12});
 
 /// Arguments of `GNTTABOP_UNMAP_AND_REPLACE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct UnmapAndReplace {
     /// Mapping to undo.
@@ -338,7 +338,7 @@ pub struct UnmapAndReplace {
 crate::layout!(UnmapAndReplace, 24, {host_addr @ 0, new_addr @ 8, handle @ 16, status @ 20});
 
 /// Arguments of `GNTTABOP_SET_VERSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetVersion {
     /// 1 or 2; out: the version in force.
@@ -347,7 +347,7 @@ pub struct SetVersion {
 crate::layout!(SetVersion, 4, {version @ 0});
 
 /// Arguments of `GNTTABOP_GET_STATUS_FRAMES`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetStatusFrames {
     /// Frames wanted.
@@ -362,7 +362,7 @@ pub struct GetStatusFrames {
 crate::layout!(GetStatusFrames, 16, {nr_frames @ 0, dom @ 4, status @ 6, frame_list @ 8});
 
 /// Arguments of `GNTTABOP_GET_VERSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetVersion {
     /// Whose table.
@@ -375,7 +375,7 @@ pub struct GetVersion {
 crate::layout!(GetVersion, 8, {dom @ 0, pad @ 2, version @ 4});
 
 /// Arguments of `GNTTABOP_SWAP_GRANT_REF`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SwapGrantRef {
     /// One reference.
@@ -390,7 +390,7 @@ pub struct SwapGrantRef {
 crate::layout!(SwapGrantRef, 12, {ref_a @ 0, ref_b @ 4, status @ 8});
 
 /// Arguments of `GNTTABOP_CACHE_FLUSH`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CacheFlush {
     /// Device address or reference.

@@ -3,7 +3,7 @@
 //! A PV guest calls with SYSCALL: number in RAX, arguments in RDI, RSI, RDX, R10, R8, R9,
 //! result in RAX; RCX and R11 are lost.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Load the table of trap handlers.
 pub const HYPERVISOR_SET_TRAP_TABLE: u64 = 0;
@@ -107,7 +107,7 @@ pub const HYPERVISOR_ARCH_6: u64 = 54;
 pub const HYPERVISOR_ARCH_7: u64 = 55;
 
 /// One entry of a multicall.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MulticallEntry {
     /// Hypercall number.

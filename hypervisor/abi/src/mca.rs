@@ -1,6 +1,6 @@
 //! The machine-check interface (arch-x86/xen-mca.h), hypercall `HYPERVISOR_ARCH_0`.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The version that this module describes.
 pub const XEN_MCA_INTERFACE_VERSION: u32 = 0x1ec_c003;
@@ -36,7 +36,7 @@ pub const XEN_MC_CANNOTHANDLE: u32 = 0x8;
 pub const XEN_MC_NOTDELIVERED: u32 = 0x10;
 
 /// Arguments of `XEN_MC_FETCH`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct McFetch {
     /// In: kind; out: result.
@@ -51,7 +51,7 @@ pub struct McFetch {
 crate::layout!(McFetch, 24, {flags @ 0, _pad0 @ 4, fetch_id @ 8, data @ 16});
 
 /// Arguments of `XEN_MC_PHYSCPUINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct McPhysCpuInfo {
     /// In and out: entries.
@@ -64,7 +64,7 @@ pub struct McPhysCpuInfo {
 crate::layout!(McPhysCpuInfo, 16, {ncpus @ 0, _pad0 @ 4, info @ 8});
 
 /// An MSR.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct McMsr {
     /// Number.
@@ -75,7 +75,7 @@ pub struct McMsr {
 crate::layout!(McMsr, 16, {reg @ 0, value @ 8});
 
 /// A CPU.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct McLogicalCpu {
     /// CPU.
@@ -127,7 +127,7 @@ crate::zeroed_default!(McLogicalCpu);
 crate::layout!(McLogicalCpu, 304, {mc_cpunr @ 0, mc_chipid @ 4, mc_coreid @ 8, mc_threadid @ 10, mc_apicid @ 12, mc_clusterid @ 16, mc_ncores @ 20, mc_ncores_active @ 24, mc_nthreads @ 28, mc_cpuid_level @ 32, mc_family @ 36, mc_vendor @ 40, mc_model @ 44, mc_step @ 48, mc_vendorid @ 52, mc_brandid @ 68, mc_cpu_caps @ 132, mc_cache_size @ 160, mc_cache_alignment @ 164, mc_nmsrvals @ 168, mc_msrvalues @ 176});
 
 /// Records of a machine check.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct McInfo {
     /// Entries.
@@ -141,7 +141,7 @@ crate::zeroed_default!(McInfo);
 crate::layout!(McInfo, 768, {mi_nentries @ 0, flags @ 4, mi_data @ 8});
 
 /// A whole call.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Mc {
     /// `XEN_MC_*`.

@@ -1,7 +1,7 @@
 //! Memory operations (memory.h). The operation is in bits 0 to 5 of the command; the bits above
 //! hold the extents already done when the hypervisor continues a call.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Get frames.
 pub const XENMEM_INCREASE_RESERVATION: u32 = 0;
@@ -76,7 +76,7 @@ pub const MEMOP_CMD_MASK: u64 = 0x3f;
 pub const MEMOP_EXTENT_SHIFT: u32 = 6;
 
 /// Arguments of increase, decrease and populate.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Reservation {
     /// Handle of an array of frames.
@@ -95,7 +95,7 @@ pub struct Reservation {
 crate::layout!(Reservation, 32, {extent_start @ 0, nr_extents @ 8, extent_order @ 16, mem_flags @ 20, domid @ 24});
 
 /// Arguments of `XENMEM_EXCHANGE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Exchange {
     /// What is given.
@@ -108,7 +108,7 @@ pub struct Exchange {
 crate::layout!(Exchange, 72, {in_ @ 0, out @ 32, nr_exchanged @ 64});
 
 /// Arguments of the questions about a domain.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MemoryDomain {
     /// The domain.
@@ -117,7 +117,7 @@ pub struct MemoryDomain {
 crate::layout!(MemoryDomain, 2, {domid @ 0});
 
 /// Arguments of `XENMEM_MACHPHYS_MFN_LIST`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MachphysMfnList {
     /// Entries of the array.
@@ -134,7 +134,7 @@ pub struct MachphysMfnList {
 crate::layout!(MachphysMfnList, 24, {max_extents @ 0, extent_start @ 8, nr_extents @ 16});
 
 /// Answer of `XENMEM_MACHPHYS_MAPPING`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MachphysMapping {
     /// First address.
@@ -161,7 +161,7 @@ pub const XENMAPSPACE_DEV_MMIO: u32 = 5;
 pub const XENMAPIDX_GRANT_TABLE_STATUS: u64 = 0x8000_0000;
 
 /// Arguments of `XENMEM_ADD_TO_PHYSMAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AddToPhysmap {
     /// The domain.
@@ -178,7 +178,7 @@ pub struct AddToPhysmap {
 crate::layout!(AddToPhysmap, 24, {domid @ 0, size @ 2, space @ 4, idx @ 8, gpfn @ 16});
 
 /// Arguments of `XENMEM_ADD_TO_PHYSMAP_BATCH`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AddToPhysmapBatch {
     /// The domain.
@@ -199,7 +199,7 @@ pub struct AddToPhysmapBatch {
 crate::layout!(AddToPhysmapBatch, 32, {domid @ 0, space @ 2, size @ 4, foreign_domid @ 6, idxs @ 8, gpfns @ 16, errs @ 24});
 
 /// Arguments of `XENMEM_REMOVE_FROM_PHYSMAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RemoveFromPhysmap {
     /// The domain.
@@ -212,7 +212,7 @@ pub struct RemoveFromPhysmap {
 crate::layout!(RemoveFromPhysmap, 16, {domid @ 0, gpfn @ 8});
 
 /// Arguments of the E820 questions.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MemoryMap {
     /// In: entries of the buffer; out: entries of the map.
@@ -225,7 +225,7 @@ pub struct MemoryMap {
 crate::layout!(MemoryMap, 16, {nr_entries @ 0, buffer @ 8});
 
 /// Arguments of `XENMEM_SET_MEMORY_MAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ForeignMemoryMap {
     /// The domain.
@@ -238,7 +238,7 @@ pub struct ForeignMemoryMap {
 crate::layout!(ForeignMemoryMap, 24, {domid @ 0, map @ 8});
 
 /// Arguments of the populate-on-demand operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PodTarget {
     /// Target.
@@ -257,7 +257,7 @@ pub struct PodTarget {
 crate::layout!(PodTarget, 40, {target_pages @ 0, tot_pages @ 8, pod_cache_pages @ 16, pod_entries @ 24, domid @ 32});
 
 /// A range reserved for a device.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ReservedDeviceMemory {
     /// First frame.
@@ -268,7 +268,7 @@ pub struct ReservedDeviceMemory {
 crate::layout!(ReservedDeviceMemory, 16, {start_pfn @ 0, nr_pages @ 8});
 
 /// Arguments of `XENMEM_RESERVED_DEVICE_MEMORY_MAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ReservedDeviceMemoryMap {
     /// 1: all devices.
@@ -285,7 +285,7 @@ pub struct ReservedDeviceMemoryMap {
 crate::layout!(ReservedDeviceMemoryMap, 24, {flags @ 0, nr_entries @ 4, buffer @ 8, dev @ 16});
 
 /// Arguments of `XENMEM_ACQUIRE_RESOURCE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AcquireResource {
     /// Whose resource.
@@ -316,7 +316,7 @@ pub const XENMEM_RESOURCE_GRANT_TABLE_ID_SHARED: u32 = 0;
 pub const XENMEM_RESOURCE_GRANT_TABLE_ID_STATUS: u32 = 1;
 
 /// A range of guest memory on one virtual node.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Vmemrange {
     /// First address.
@@ -331,7 +331,7 @@ pub struct Vmemrange {
 crate::layout!(Vmemrange, 24, {start @ 0, end @ 8, flags @ 16, nid @ 20});
 
 /// Arguments of `XENMEM_GET_VNUMAINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VnumaTopologyInfo {
     /// The domain.
@@ -354,7 +354,7 @@ pub struct VnumaTopologyInfo {
 crate::layout!(VnumaTopologyInfo, 40, {domid @ 0, pad @ 2, nr_vnodes @ 4, nr_vcpus @ 8, nr_vmemranges @ 12, vdistance @ 16, vcpu_to_vnode @ 24, vmemrange @ 32});
 
 /// One entry of an E820 map, 20 bytes (ACPI's layout).
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C, packed)]
 pub struct E820Entry {
     /// First address.

@@ -1,6 +1,6 @@
 //! Page-table updates of PV guests (xen.h): mmu_update, mmuext_op, update_va_mapping.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 // mmu_update: the command is in the low two bits of `ptr`.
 /// Write a page-table entry.
@@ -13,7 +13,7 @@ pub const MMU_PT_UPDATE_PRESERVE_AD: u64 = 2;
 pub const MMU_PT_UPDATE_NO_TRANSLATE: u64 = 3;
 
 /// One update of a page-table entry.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MmuUpdate {
     /// Machine address of the entry (8-byte aligned) with the command in bits 0 and 1.
@@ -66,7 +66,7 @@ pub const MMUEXT_MARK_SUPER: u32 = 19;
 pub const MMUEXT_UNMARK_SUPER: u32 = 20;
 
 /// One extended MMU operation.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MmuextOp {
     /// `MMUEXT_*`.

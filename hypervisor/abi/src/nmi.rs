@@ -1,6 +1,6 @@
 //! NMI callback (nmi.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// I/O check.
 pub const XEN_NMIREASON_IO_ERROR: u64 = 0x1;
@@ -14,7 +14,7 @@ pub const XENNMI_REGISTER_CALLBACK: u32 = 0;
 pub const XENNMI_UNREGISTER_CALLBACK: u32 = 1;
 
 /// Arguments of `XENNMI_REGISTER_CALLBACK`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct NmiCallback {
     /// Handler.

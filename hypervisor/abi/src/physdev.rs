@@ -1,6 +1,6 @@
 //! Physical devices and interrupts (physdev.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Unmask notification (gone).
 pub const PHYSDEVOP_IRQ_UNMASK_NOTIFY: u32 = 4;
@@ -56,7 +56,7 @@ pub const PHYSDEVOP_PREPARE_MSIX: u32 = 30;
 pub const PHYSDEVOP_RELEASE_MSIX: u32 = 31;
 
 /// Arguments of `PHYSDEVOP_EOI`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Eoi {
     /// PIRQ.
@@ -65,7 +65,7 @@ pub struct Eoi {
 crate::layout!(Eoi, 4, {irq @ 0});
 
 /// Arguments of `PHYSDEVOP_PIRQ_EOI_GMFN_*`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PirqEoiGmfn {
     /// Frame of the bitmap.
@@ -74,7 +74,7 @@ pub struct PirqEoiGmfn {
 crate::layout!(PirqEoiGmfn, 8, {gmfn @ 0});
 
 /// Arguments of `PHYSDEVOP_IRQ_STATUS_QUERY`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IrqStatusQuery {
     /// PIRQ.
@@ -89,7 +89,7 @@ pub const XENIRQSTAT_NEEDS_EOI: u32 = 0x1;
 pub const XENIRQSTAT_SHARED: u32 = 0x2;
 
 /// Arguments of `PHYSDEVOP_SET_IOPL`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetIopl {
     /// 0 to 3.
@@ -98,7 +98,7 @@ pub struct SetIopl {
 crate::layout!(SetIopl, 4, {iopl @ 0});
 
 /// Arguments of `PHYSDEVOP_SET_IOBITMAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetIobitmap {
     /// Handle of the bitmap.
@@ -111,7 +111,7 @@ pub struct SetIobitmap {
 crate::layout!(SetIobitmap, 16, {bitmap @ 0, nr_ports @ 8});
 
 /// Arguments of the IO-APIC operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Apic {
     /// Physical address of the IO-APIC.
@@ -124,7 +124,7 @@ pub struct Apic {
 crate::layout!(Apic, 16, {apic_physbase @ 0, reg @ 8, value @ 12});
 
 /// Arguments of the vector operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Irq {
     /// GSI.
@@ -145,7 +145,7 @@ pub const MAP_PIRQ_TYPE_MSI_SEG: i32 = 3;
 pub const MAP_PIRQ_TYPE_MULTI_MSI: i32 = 4;
 
 /// Arguments of `PHYSDEVOP_MAP_PIRQ`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MapPirq {
     /// The domain.
@@ -172,7 +172,7 @@ pub struct MapPirq {
 crate::layout!(MapPirq, 40, {domid @ 0, type_ @ 4, index @ 8, pirq @ 12, bus @ 16, devfn @ 20, entry_nr @ 24, table_base @ 32});
 
 /// Arguments of `PHYSDEVOP_UNMAP_PIRQ`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct UnmapPirq {
     /// The domain.
@@ -185,7 +185,7 @@ pub struct UnmapPirq {
 crate::layout!(UnmapPirq, 8, {domid @ 0, pirq @ 4});
 
 /// Arguments of the old PCI operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ManagePci {
     /// Bus.
@@ -196,7 +196,7 @@ pub struct ManagePci {
 crate::layout!(ManagePci, 2, {bus @ 0, devfn @ 1});
 
 /// Arguments of `PHYSDEVOP_RESTORE_MSI`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RestoreMsi {
     /// Bus.
@@ -207,7 +207,7 @@ pub struct RestoreMsi {
 crate::layout!(RestoreMsi, 2, {bus @ 0, devfn @ 1});
 
 /// Arguments of `PHYSDEVOP_MANAGE_PCI_ADD_EXT`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ManagePciExt {
     /// Bus.
@@ -230,7 +230,7 @@ pub struct ManagePciExt {
 crate::layout!(ManagePciExt, 16, {bus @ 0, devfn @ 1, is_extfn @ 4, is_virtfn @ 8, physfn_bus @ 12, physfn_devfn @ 13});
 
 /// Arguments of `PHYSDEVOP_SETUP_GSI`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetupGsi {
     /// The GSI.
@@ -245,7 +245,7 @@ pub struct SetupGsi {
 crate::layout!(SetupGsi, 8, {gsi @ 0, triggering @ 4, polarity @ 5});
 
 /// Arguments of `PHYSDEVOP_GET_FREE_PIRQ`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetFreePirq {
     /// `MAP_PIRQ_TYPE_*`.
@@ -256,7 +256,7 @@ pub struct GetFreePirq {
 crate::layout!(GetFreePirq, 8, {type_ @ 0, pirq @ 4});
 
 /// Arguments of `PHYSDEVOP_PCI_MMCFG_RESERVED`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PciMmcfgReserved {
     /// Physical address of bus 0.
@@ -281,7 +281,7 @@ pub const XEN_PCI_DEV_VIRTFN: u32 = 0x2;
 pub const XEN_PCI_DEV_PXM: u32 = 0x4;
 
 /// Arguments of `PHYSDEVOP_PCI_DEVICE_ADD`; an array of u32 may follow.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PciDeviceAdd {
     /// Segment.
@@ -302,7 +302,7 @@ pub struct PciDeviceAdd {
 crate::layout!(PciDeviceAdd, 12, {seg @ 0, bus @ 2, devfn @ 3, flags @ 4, physfn_bus @ 8, physfn_devfn @ 9});
 
 /// A PCI device.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PciDevice {
     /// Segment.
@@ -315,7 +315,7 @@ pub struct PciDevice {
 crate::layout!(PciDevice, 4, {seg @ 0, bus @ 2, devfn @ 3});
 
 /// Arguments of `PHYSDEVOP_DBGP_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DbgpOp {
     /// `PHYSDEVOP_DBGP_RESET_*`.

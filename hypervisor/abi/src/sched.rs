@@ -1,6 +1,6 @@
 //! Scheduler operations (sched.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Let others run.
 pub const SCHEDOP_YIELD: u32 = 0;
@@ -20,7 +20,7 @@ pub const SCHEDOP_WATCHDOG: u32 = 6;
 pub const SCHEDOP_PIN_OVERRIDE: u32 = 7;
 
 /// Arguments of `SCHEDOP_SHUTDOWN`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Shutdown {
     /// `SHUTDOWN_*`.
@@ -29,7 +29,7 @@ pub struct Shutdown {
 crate::layout!(Shutdown, 4, {reason @ 0});
 
 /// Arguments of `SCHEDOP_POLL`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Poll {
     /// Handle of the ports.
@@ -44,7 +44,7 @@ pub struct Poll {
 crate::layout!(Poll, 24, {ports @ 0, nr_ports @ 8, timeout @ 16});
 
 /// Arguments of `SCHEDOP_REMOTE_SHUTDOWN`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RemoteShutdown {
     /// The domain.
@@ -57,7 +57,7 @@ pub struct RemoteShutdown {
 crate::layout!(RemoteShutdown, 8, {domain_id @ 0, reason @ 4});
 
 /// Arguments of `SCHEDOP_WATCHDOG`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Watchdog {
     /// 0: new one.
@@ -68,7 +68,7 @@ pub struct Watchdog {
 crate::layout!(Watchdog, 8, {id @ 0, timeout @ 4});
 
 /// Arguments of `SCHEDOP_PIN_OVERRIDE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PinOverride {
     /// CPU, negative: undo.

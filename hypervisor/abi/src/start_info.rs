@@ -1,7 +1,7 @@
 //! What a PV guest finds at its start (xen.h): `start_info`, its flags, dom0's console.
 
 use crate::xen::MAX_GUEST_CMDLINE;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The domain is privileged.
 pub const SIF_PRIVILEGED: u32 = 0x1;
@@ -17,7 +17,7 @@ pub const SIF_VIRT_P2M_4TOOLS: u32 = 0x10;
 pub const SIF_PM_MASK: u32 = 0xff00;
 
 /// Passed in RSI at the entry point.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct StartInfo {
     /// `xen-3.0-x86_64` and the like, ended by a zero byte.
@@ -64,7 +64,7 @@ crate::zeroed_default!(StartInfo);
 crate::layout!(StartInfo, 1168, {magic @ 0, nr_pages @ 32, shared_info @ 40, flags @ 48, store_mfn @ 56, store_evtchn @ 64, console_mfn @ 72, console_evtchn @ 80, pt_base @ 88, nr_pt_frames @ 96, mfn_list @ 104, mod_start @ 112, mod_len @ 120, cmd_line @ 128, first_p2m_pfn @ 1152, nr_p2m_frames @ 1160});
 
 /// One module of a list.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MultibootModList {
     /// Physical address.
@@ -85,7 +85,7 @@ pub const XEN_VGATYPE_VESA_LFB: u8 = 0x23;
 pub const XEN_VGATYPE_EFI_LFB: u8 = 0x70;
 
 /// `dom0_vga_console_info.u.text_mode_3`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VgaTextMode3 {
     /// Lines of a character.
@@ -102,7 +102,7 @@ pub struct VgaTextMode3 {
 crate::layout!(VgaTextMode3, 10, {font_height @ 0, cursor_x @ 2, cursor_y @ 4, rows @ 6, columns @ 8});
 
 /// `dom0_vga_console_info.u.vesa_lfb`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VgaVesaLfb {
     /// Pixels in a line.
@@ -145,7 +145,7 @@ pub struct VgaVesaLfb {
 crate::layout!(VgaVesaLfb, 36, {width @ 0, height @ 2, bytes_per_line @ 4, bits_per_pixel @ 6, lfb_base @ 8, lfb_size @ 12, red_pos @ 16, red_size @ 17, green_pos @ 18, green_size @ 19, blue_pos @ 20, blue_size @ 21, rsvd_pos @ 22, rsvd_size @ 23, gbl_caps @ 24, mode_attrs @ 28, pad @ 30, ext_lfb_base @ 32});
 
 /// dom0's video console.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Dom0VgaConsoleInfo {
     /// `XEN_VGATYPE_*`.

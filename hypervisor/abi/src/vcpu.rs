@@ -1,6 +1,6 @@
 //! vCPU operations (vcpu.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Give a vCPU its context.
 pub const VCPUOP_INITIALISE: u32 = 0;
@@ -32,7 +32,7 @@ pub const VCPUOP_GET_PHYSID: u32 = 12;
 pub const VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA: u32 = 13;
 
 /// How long a vCPU was in which state.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RunstateInfo {
     /// `RUNSTATE_*`.
@@ -57,7 +57,7 @@ pub const RUNSTATE_BLOCKED: i32 = 2;
 pub const RUNSTATE_OFFLINE: i32 = 3;
 
 /// Arguments of `VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RegisterRunstateMemoryArea {
     /// Virtual address of [`RunstateInfo`].
@@ -66,7 +66,7 @@ pub struct RegisterRunstateMemoryArea {
 crate::layout!(RegisterRunstateMemoryArea, 8, {addr @ 0});
 
 /// Arguments of `VCPUOP_SET_PERIODIC_TIMER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetPeriodicTimer {
     /// Period, at least a millisecond.
@@ -75,7 +75,7 @@ pub struct SetPeriodicTimer {
 crate::layout!(SetPeriodicTimer, 8, {period_ns @ 0});
 
 /// Arguments of `VCPUOP_SET_SINGLESHOT_TIMER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetSingleshotTimer {
     /// System time of the expiry.
@@ -90,7 +90,7 @@ crate::layout!(SetSingleshotTimer, 16, {timeout_abs_ns @ 0, flags @ 8});
 pub const VCPU_SSHOTTMR_FUTURE: u32 = 0x1;
 
 /// Arguments of `VCPUOP_REGISTER_VCPU_INFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RegisterVcpuInfo {
     /// Frame.
@@ -103,7 +103,7 @@ pub struct RegisterVcpuInfo {
 crate::layout!(RegisterVcpuInfo, 16, {mfn @ 0, offset @ 8, rsvd @ 12});
 
 /// Answer of `VCPUOP_GET_PHYSID`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetPhysid {
     /// APIC id (low half) and ACPI id (high half).
@@ -112,7 +112,7 @@ pub struct GetPhysid {
 crate::layout!(GetPhysid, 8, {phys_id @ 0});
 
 /// Arguments of `VCPUOP_REGISTER_VCPU_TIME_MEMORY_AREA`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct RegisterTimeMemoryArea {
     /// Virtual address of `vcpu_time_info`.

@@ -1,6 +1,6 @@
 //! xen_version sub-operations (version.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Major version in bits 16 to 31, minor in 0 to 15.
 pub const XENVER_VERSION: u32 = 0;
@@ -34,7 +34,7 @@ pub const XEN_CHANGESET_INFO_LEN: usize = 64;
 pub const XEN_COMMANDLINE_LEN: usize = 1024;
 
 /// Answer of `XENVER_COMPILE_INFO`; texts end with a zero byte.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CompileInfo {
     /// Compiler.
@@ -50,7 +50,7 @@ crate::zeroed_default!(CompileInfo);
 crate::layout!(CompileInfo, 144, {compiler @ 0, compile_by @ 64, compile_domain @ 80, compile_date @ 112});
 
 /// Answer of `XENVER_PLATFORM_PARAMETERS`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PlatformParameters {
     /// First address of the hypervisor.
@@ -59,7 +59,7 @@ pub struct PlatformParameters {
 crate::layout!(PlatformParameters, 8, {virt_start @ 0});
 
 /// Arguments of `XENVER_GET_FEATURES`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct FeatureInfo {
     /// In: which 32 features.

@@ -1,7 +1,7 @@
 //! The common part of the ABI (xen.h): domain ids, VIRQs, assists, shared information.
 
 use crate::arch_x86::{ArchSharedInfo, ArchVcpuInfo};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 // Domain ids that are no domain of their own.
 /// The first reserved id; real domains are below.
@@ -106,7 +106,7 @@ pub const XEN_LEGACY_MAX_VCPUS: usize = 32;
 pub const MAX_GUEST_CMDLINE: usize = 1024;
 
 /// A snapshot from which a guest computes the system time.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuTimeInfo {
     /// Odd while the hypervisor writes.
@@ -129,7 +129,7 @@ pub struct VcpuTimeInfo {
 crate::layout!(VcpuTimeInfo, 32, {version @ 0, pad0 @ 4, tsc_timestamp @ 8, system_time @ 16, tsc_to_system_mul @ 24, tsc_shift @ 28, flags @ 29, pad1 @ 30});
 
 /// What guest and hypervisor share for each vCPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuInfo {
     /// Not 0: an event is pending.
@@ -148,7 +148,7 @@ pub struct VcpuInfo {
 crate::layout!(VcpuInfo, 64, {evtchn_upcall_pending @ 0, evtchn_upcall_mask @ 1, evtchn_pending_sel @ 8, arch @ 16, time @ 32});
 
 /// The page that a domain shares with the hypervisor.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SharedInfo {
     /// The first vCPUs' shared state.
@@ -172,7 +172,7 @@ crate::zeroed_default!(SharedInfo);
 crate::layout!(SharedInfo, 3136, {vcpu_info @ 0, evtchn_pending @ 2048, evtchn_mask @ 2560, wc_version @ 3072, wc_sec @ 3076, wc_nsec @ 3080, wc_sec_hi @ 3084, arch @ 3088});
 
 /// A bitmap in the caller's memory (control interfaces).
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CtlBitmap {
     /// Guest handle of the bytes.

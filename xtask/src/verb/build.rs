@@ -63,15 +63,15 @@ fn bare_parts(guest: bool, hypervisor: bool) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let bare = Bare::find()?;
-    let (guest, hypervisor) = thread::scope(|scope| {
-        let guest = scope.spawn(|| guest.then(|| bare::test_guest(&bare)).transpose());
-        let hypervisor = hypervisor.then(|| hypervisor::get(Which::Oxen)).transpose();
-        (guest.join(), hypervisor)
-    });
-    let guest = guest.map_err(|_| anyhow!("building the test guest panicked"))?;
-    let mut files = Vec::from_iter(guest?);
-    if let Some(hypervisor) = hypervisor? {
-        files.push(hypervisor.gz);
+    if guest && hypervisor {
+        bare::both(&bare)?;
+    }
+    let mut files = Vec::new();
+    if guest {
+        files.push(bare::test_guest(&bare)?);
+    }
+    if hypervisor {
+        files.push(hypervisor::get(Which::Oxen)?.gz);
         files.push(paths::dist().join("oxen-syms"));
     }
     Ok(files)

@@ -1,9 +1,9 @@
 //! Interrupts, I/O memory, ports and devices of a domain.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of `XEN_DOMCTL_IRQ_PERMISSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IrqPermission {
     /// PIRQ.
@@ -16,7 +16,7 @@ pub struct IrqPermission {
 crate::layout!(IrqPermission, 8, {pirq @ 0, allow_access @ 4, pad @ 5});
 
 /// Arguments of `XEN_DOMCTL_IOMEM_PERMISSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IomemPermission {
     /// First frame.
@@ -31,7 +31,7 @@ pub struct IomemPermission {
 crate::layout!(IomemPermission, 24, {first_mfn @ 0, nr_mfns @ 8, allow_access @ 16});
 
 /// Arguments of `XEN_DOMCTL_IOPORT_PERMISSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IoportPermission {
     /// First port.
@@ -46,7 +46,7 @@ pub struct IoportPermission {
 crate::layout!(IoportPermission, 12, {first_port @ 0, nr_ports @ 4, allow_access @ 8});
 
 /// Arguments of `XEN_DOMCTL_MEMORY_MAPPING`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MemoryMapping {
     /// First guest frame.
@@ -71,7 +71,7 @@ pub const XEN_DOMCTL_DEV_PCI: u32 = 0;
 pub const XEN_DOMCTL_DEV_DT: u32 = 1;
 
 /// Arguments of the device assignment operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AssignDevice {
     /// `XEN_DOMCTL_DEV_*`.

@@ -1,11 +1,11 @@
 //! Creation, state and identity of a domain.
 
 use crate::arch_x86::ArchDomainConfig;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of `XEN_DOMCTL_CREATEDOMAIN`; the header's domain is the id wanted, 0 or
 /// `DOMID_FIRST_RESERVED` and above: any. Out: the id.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CreateDomain {
     /// Security label.
@@ -58,7 +58,7 @@ pub const XEN_DOMCTL_IOMMU_NO_SHAREPT: u32 = 0x1;
 pub const XEN_DOMCTL_GRANT_VERSION_MASK: u32 = 0xf;
 
 /// Answer of `XEN_DOMCTL_GETDOMAININFO`: the domain of the header or the next higher one.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetDomainInfo {
     /// The domain.
@@ -125,7 +125,7 @@ pub const XEN_INVALID_MAX_VCPU_ID: u32 = 0xffff_ffff;
 pub const XEN_DOMINF_SHUTDOWNSHIFT: u32 = 16;
 
 /// Arguments of `XEN_DOMCTL_SETDOMAINHANDLE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetDomainHandle {
     /// UUID.
@@ -134,7 +134,7 @@ pub struct SetDomainHandle {
 crate::layout!(SetDomainHandle, 16, {handle @ 0});
 
 /// Arguments of `XEN_DOMCTL_SETDEBUGGING`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetDebugging {
     /// 1: a debugger is attached.
@@ -143,7 +143,7 @@ pub struct SetDebugging {
 crate::layout!(SetDebugging, 1, {enable @ 0});
 
 /// Arguments of `XEN_DOMCTL_HYPERCALL_INIT`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct HypercallInit {
     /// Frame to fill.
@@ -152,7 +152,7 @@ pub struct HypercallInit {
 crate::layout!(HypercallInit, 8, {gmfn @ 0});
 
 /// Arguments of `XEN_DOMCTL_SETTIMEOFFSET`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetTimeOffset {
     /// Seconds from UTC.
@@ -161,7 +161,7 @@ pub struct SetTimeOffset {
 crate::layout!(SetTimeOffset, 8, {time_offset_seconds @ 0});
 
 /// Arguments of `XEN_DOMCTL_SET_TARGET`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetTarget {
     /// The domain.
@@ -170,7 +170,7 @@ pub struct SetTarget {
 crate::layout!(SetTarget, 2, {target @ 0});
 
 /// Arguments of `XEN_DOMCTL_SET_VIRQ_HANDLER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetVirqHandler {
     /// Global VIRQ.

@@ -1,10 +1,10 @@
 //! Memory of a domain: limits, types of frames, log-dirty, NUMA.
 
 use crate::xen::CtlBitmap;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of `XEN_DOMCTL_MAX_MEM`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MaxMem {
     /// Limit in KiB.
@@ -13,7 +13,7 @@ pub struct MaxMem {
 crate::layout!(MaxMem, 8, {max_memkb @ 0});
 
 /// Arguments of the address size operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AddressSize {
     /// 32 or 64.
@@ -22,7 +22,7 @@ pub struct AddressSize {
 crate::layout!(AddressSize, 4, {size @ 0});
 
 /// Arguments of `XEN_DOMCTL_GETPAGEFRAMEINFO3`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetPageFrameInfo3 {
     /// Entries.
@@ -85,7 +85,7 @@ pub const XEN_DOMCTL_SHADOW_ENABLE_EXTERNAL: u32 = 0x10;
 pub const XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL: u32 = 0x1;
 
 /// Counts of log-dirty.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ShadowOpStats {
     /// Faults.
@@ -96,7 +96,7 @@ pub struct ShadowOpStats {
 crate::layout!(ShadowOpStats, 8, {fault_count @ 0, dirty_count @ 4});
 
 /// Arguments of `XEN_DOMCTL_SHADOW_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ShadowOp {
     /// `XEN_DOMCTL_SHADOW_OP_*`.
@@ -117,7 +117,7 @@ pub struct ShadowOp {
 crate::layout!(ShadowOp, 40, {op @ 0, mode @ 4, mb @ 8, dirty_bitmap @ 16, pages @ 24, stats @ 32});
 
 /// Arguments of the node affinity operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct NodeAffinity {
     /// Nodes.
@@ -126,7 +126,7 @@ pub struct NodeAffinity {
 crate::layout!(NodeAffinity, 16, {nodemap @ 0});
 
 /// Arguments of the paging pool operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PagingMempool {
     /// Bytes.
@@ -135,7 +135,7 @@ pub struct PagingMempool {
 crate::layout!(PagingMempool, 8, {size @ 0});
 
 /// Arguments of `XEN_DOMCTL_SETVNUMAINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Vnuma {
     /// Nodes.

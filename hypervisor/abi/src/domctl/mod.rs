@@ -2,7 +2,7 @@
 //!
 //! A call passes a [`Domctl`]; `u` holds the bytes of the sub-operation's struct from its start.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 mod device;
 mod domain;
@@ -19,7 +19,7 @@ pub use sched::*;
 pub use vcpu::*;
 
 /// What every `Domctl` starts with; the sub-operation follows at [`DOMCTL_U_OFFSET`].
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DomctlHeader {
     /// `XEN_DOMCTL_*`.
@@ -40,7 +40,7 @@ pub const DOMCTL_SIZE: usize = 144;
 pub const DOMCTL_U_OFFSET: usize = 16;
 
 /// A whole call.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Domctl {
     /// `XEN_DOMCTL_*`.

@@ -1,9 +1,9 @@
 //! CPU policy and TSC mode of a domain.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of the CPU policy operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuPolicy {
     /// In and out: CPUID leaves.
@@ -26,7 +26,7 @@ pub struct CpuPolicy {
 crate::layout!(CpuPolicy, 40, {nr_leaves @ 0, nr_msrs @ 4, leaves @ 8, msrs @ 16, err_leaf @ 24, err_subleaf @ 28, err_msr @ 32});
 
 /// Arguments of the TSC operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct TscInfo {
     /// 0: default, 1: always emulated, 2: never emulated.

@@ -1,6 +1,6 @@
 //! Scheduling parameters of a domain.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Credit.
 pub const XEN_SCHEDULER_CREDIT: u32 = 5;
@@ -14,7 +14,7 @@ pub const XEN_SCHEDULER_RTDS: u32 = 8;
 pub const XEN_SCHEDULER_NULL: u32 = 9;
 
 /// Parameters of credit and credit2.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedCredit {
     /// Weight.
@@ -25,7 +25,7 @@ pub struct SchedCredit {
 crate::layout!(SchedCredit, 4, {weight @ 0, cap @ 2});
 
 /// Parameters of the real-time scheduler.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedRtds {
     /// Period in microseconds.
@@ -40,7 +40,7 @@ crate::layout!(SchedRtds, 12, {period @ 0, budget @ 4, flags @ 8});
 pub const XEN_DOMCTL_SCHEDRT_EXTRA: u32 = 0x1;
 
 /// Parameters of one vCPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedParamVcpu {
     /// [`SchedCredit`] or [`SchedRtds`].
@@ -59,7 +59,7 @@ pub const XEN_DOMCTL_SCHEDOP_PUTVCPUINFO: u32 = 2;
 pub const XEN_DOMCTL_SCHEDOP_GETVCPUINFO: u32 = 3;
 
 /// Arguments of `XEN_DOMCTL_SCHEDULER_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedulerOp {
     /// `XEN_SCHEDULER_*`.
@@ -72,7 +72,7 @@ pub struct SchedulerOp {
 crate::layout!(SchedulerOp, 24, {sched_id @ 0, cmd @ 4, u @ 8});
 
 /// `SchedulerOp::u` of the vCPU commands.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedVcpus {
     /// Handle of [`SchedParamVcpu`].

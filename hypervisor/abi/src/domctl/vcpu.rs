@@ -1,10 +1,10 @@
 //! vCPUs of a domain: number, state, affinity, MSRs.
 
 use crate::xen::CtlBitmap;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of the vCPU context operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuContext {
     /// The vCPU.
@@ -17,7 +17,7 @@ pub struct VcpuContext {
 crate::layout!(VcpuContext, 16, {vcpu @ 0, ctxt @ 8});
 
 /// Arguments of `XEN_DOMCTL_GETVCPUINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetVcpuInfo {
     /// The vCPU.
@@ -40,7 +40,7 @@ pub struct GetVcpuInfo {
 crate::layout!(GetVcpuInfo, 24, {vcpu @ 0, online @ 4, blocked @ 5, running @ 6, cpu_time @ 8, cpu @ 16});
 
 /// Arguments of `XEN_DOMCTL_MAX_VCPUS`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MaxVcpus {
     /// Number.
@@ -49,7 +49,7 @@ pub struct MaxVcpus {
 crate::layout!(MaxVcpus, 4, {max @ 0});
 
 /// Arguments of the affinity operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuAffinity {
     /// The vCPU.
@@ -70,7 +70,7 @@ pub const XEN_VCPUAFFINITY_SOFT: u32 = 0x2;
 pub const XEN_VCPUAFFINITY_FORCE: u32 = 0x4;
 
 /// Arguments of the extended context operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ExtVcpuContext {
     /// The vCPU.
@@ -103,7 +103,7 @@ pub struct ExtVcpuContext {
 crate::layout!(ExtVcpuContext, 64, {vcpu @ 0, size @ 4, syscall32_callback_eip @ 8, sysenter_callback_eip @ 16, syscall32_callback_cs @ 24, sysenter_callback_cs @ 26, syscall32_disables_events @ 28, sysenter_disables_events @ 29, mcg_cap @ 32, mci_ctl2_bank0 @ 40, mci_ctl2_bank1 @ 48, mcg_ext_ctl @ 56});
 
 /// Arguments of the extended FPU state operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuExtState {
     /// The vCPU.
@@ -120,7 +120,7 @@ pub struct VcpuExtState {
 crate::layout!(VcpuExtState, 32, {vcpu @ 0, xfeature_mask @ 8, size @ 16, buffer @ 24});
 
 /// One MSR.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuMsr {
     /// Number.
@@ -133,7 +133,7 @@ pub struct VcpuMsr {
 crate::layout!(VcpuMsr, 16, {index @ 0, reserved @ 4, value @ 8});
 
 /// Arguments of the MSR operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VcpuMsrs {
     /// The vCPU.
@@ -146,7 +146,7 @@ pub struct VcpuMsrs {
 crate::layout!(VcpuMsrs, 16, {vcpu @ 0, msr_count @ 4, msrs @ 8});
 
 /// Arguments of `XEN_DOMCTL_SENDTRIGGER`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SendTrigger {
     /// `XEN_DOMCTL_SENDTRIGGER_*`.

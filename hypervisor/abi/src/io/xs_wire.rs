@@ -1,6 +1,6 @@
 //! xenstore's messages and ring (io/xs_wire.h).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Control commands.
 pub const XS_CONTROL: u32 = 0;
@@ -52,7 +52,7 @@ pub const XS_TYPE_COUNT: u32 = 23;
 pub const XS_INVALID: u32 = 65535;
 
 /// Header of a message.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SockMsg {
     /// `XS_*`.
@@ -75,7 +75,7 @@ pub const XENSTORE_ABS_PATH_MAX: usize = 3072;
 pub const XENSTORE_REL_PATH_MAX: usize = 2048;
 
 /// The page that a guest and xenstored share.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct XenstoreInterface {
     /// Requests to xenstored.

@@ -1,9 +1,9 @@
 //! ACPI: sleep states, C-states and P-states.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of `XENPF_ENTER_ACPI_SLEEP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct EnterAcpiSleep {
     /// PM1a control value.
@@ -36,7 +36,7 @@ pub const XEN_PX_PPC: u32 = 0x4;
 pub const XEN_PX_PSD: u32 = 0x8;
 
 /// A generic address.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PowerRegister {
     /// Address space.
@@ -53,7 +53,7 @@ pub struct PowerRegister {
 crate::layout!(PowerRegister, 24, {space_id @ 0, bit_width @ 4, bit_offset @ 8, access_size @ 12, address @ 16});
 
 /// Dependency of C-states.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ProcessorCsd {
     /// Dependency domain.
@@ -66,7 +66,7 @@ pub struct ProcessorCsd {
 crate::layout!(ProcessorCsd, 12, {domain @ 0, coord_type @ 4, num @ 8});
 
 /// One C-state.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ProcessorCx {
     /// Register.
@@ -87,7 +87,7 @@ pub struct ProcessorCx {
 crate::layout!(ProcessorCx, 48, {reg @ 0, type_ @ 24, latency @ 28, power @ 32, dpcnt @ 36, dp @ 40});
 
 /// C-states of a CPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ProcessorPower {
     /// Entries.
@@ -100,7 +100,7 @@ pub struct ProcessorPower {
 crate::layout!(ProcessorPower, 16, {count @ 0, flags @ 4, states @ 8});
 
 /// A register of `_PCT`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PctRegister {
     /// Descriptor.
@@ -123,7 +123,7 @@ pub struct PctRegister {
 crate::layout!(PctRegister, 16, {descriptor @ 0, length @ 2, space_id @ 4, bit_width @ 5, bit_offset @ 6, reserved @ 7, address @ 8});
 
 /// One P-state.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ProcessorPx {
     /// MHz.
@@ -142,7 +142,7 @@ pub struct ProcessorPx {
 crate::layout!(ProcessorPx, 48, {core_frequency @ 0, power @ 8, transition_latency @ 16, bus_master_latency @ 24, control @ 32, status @ 40});
 
 /// `_PSD`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PsdPackage {
     /// Entries.
@@ -159,7 +159,7 @@ pub struct PsdPackage {
 crate::layout!(PsdPackage, 40, {num_entries @ 0, revision @ 8, domain @ 16, coord_type @ 24, num_processors @ 32});
 
 /// P-states of a CPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ProcessorPerformance {
     /// `XEN_PX_*`.
@@ -186,7 +186,7 @@ pub struct ProcessorPerformance {
 crate::layout!(ProcessorPerformance, 104, {flags @ 0, platform_limit @ 4, control_register @ 8, status_register @ 24, state_count @ 40, states @ 48, domain_info @ 56, shared_type @ 96});
 
 /// Arguments of `XENPF_SET_PROCESSOR_PMINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetProcessorPminfo {
     /// ACPI id.

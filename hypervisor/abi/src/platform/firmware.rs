@@ -1,6 +1,6 @@
 //! The firmware's tables: disks, video, EFI, keyboard.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// EDD data of a disk: [`DiskInfo`].
 pub const XEN_FW_DISK_INFO: u32 = 1;
@@ -28,7 +28,7 @@ pub const XEN_FW_EFI_PCI_ROM: u32 = 5;
 pub const XEN_FW_EFI_APPLE_PROPERTIES: u32 = 6;
 
 /// Arguments of `XENPF_FIRMWARE_INFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct FirmwareInfo {
     /// `XEN_FW_*`.
@@ -41,7 +41,7 @@ pub struct FirmwareInfo {
 crate::layout!(FirmwareInfo, 40, {type_ @ 0, index @ 4, u @ 8});
 
 /// EDD data of a disk.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DiskInfo {
     /// BIOS number.
@@ -62,7 +62,7 @@ pub struct DiskInfo {
 crate::layout!(DiskInfo, 16, {device @ 0, version @ 1, interface_support @ 2, legacy_max_cylinder @ 4, legacy_max_head @ 6, legacy_sectors_per_track @ 7, edd_params @ 8});
 
 /// Signature of a disk.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DiskMbrSignature {
     /// BIOS number.
@@ -75,7 +75,7 @@ pub struct DiskMbrSignature {
 crate::layout!(DiskMbrSignature, 8, {device @ 0, mbr_signature @ 4});
 
 /// EDID of the display.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct VbeDdcInfo {
     /// Capabilities.

@@ -2,7 +2,7 @@
 //!
 //! A call passes a [`PlatformOp`]; `u` holds the bytes of the sub-operation's struct.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 mod acpi;
 mod firmware;
@@ -11,7 +11,7 @@ pub use acpi::*;
 pub use firmware::*;
 
 /// What every `PlatformOp` starts with; the sub-operation follows at [`PLATFORM_OP_U_OFFSET`].
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PlatformOpHeader {
     /// `XENPF_*`.
@@ -28,7 +28,7 @@ pub const PLATFORM_OP_SIZE: usize = 136;
 pub const PLATFORM_OP_U_OFFSET: usize = 8;
 
 /// A whole call.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PlatformOp {
     /// `XENPF_*`.
@@ -85,7 +85,7 @@ pub const XENPF_SETTIME64: u32 = 62;
 pub const XENPF_GET_SYMBOL: u32 = 63;
 
 /// Arguments of `XENPF_SETTIME32`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetTime32 {
     /// Seconds since 1970.
@@ -98,7 +98,7 @@ pub struct SetTime32 {
 crate::layout!(SetTime32, 16, {secs @ 0, nsecs @ 4, system_time @ 8});
 
 /// Arguments of `XENPF_SETTIME64`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SetTime64 {
     /// Seconds since 1970.
@@ -113,7 +113,7 @@ pub struct SetTime64 {
 crate::layout!(SetTime64, 24, {secs @ 0, nsecs @ 8, mbz @ 12, system_time @ 16});
 
 /// Arguments of `XENPF_ADD_MEMTYPE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AddMemtype {
     /// First frame.
@@ -132,7 +132,7 @@ pub struct AddMemtype {
 crate::layout!(AddMemtype, 32, {mfn @ 0, nr_mfns @ 8, type_ @ 16, handle @ 20, reg @ 24});
 
 /// Arguments of `XENPF_DEL_MEMTYPE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DelMemtype {
     /// Handle.
@@ -143,7 +143,7 @@ pub struct DelMemtype {
 crate::layout!(DelMemtype, 8, {handle @ 0, reg @ 4});
 
 /// Arguments of `XENPF_READ_MEMTYPE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ReadMemtype {
     /// Register.
@@ -162,7 +162,7 @@ pub struct ReadMemtype {
 crate::layout!(ReadMemtype, 32, {reg @ 0, mfn @ 8, nr_mfns @ 16, type_ @ 24});
 
 /// Arguments of `XENPF_MICROCODE_UPDATE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MicrocodeUpdate {
     /// Handle of the data.
@@ -175,7 +175,7 @@ pub struct MicrocodeUpdate {
 crate::layout!(MicrocodeUpdate, 16, {data @ 0, length @ 8});
 
 /// Arguments of `XENPF_PLATFORM_QUIRK`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PlatformQuirk {
     /// Which.
@@ -184,7 +184,7 @@ pub struct PlatformQuirk {
 crate::layout!(PlatformQuirk, 4, {quirk_id @ 0});
 
 /// Arguments of `XENPF_GETIDLETIME`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetIdleTime {
     /// Handle, in and out: CPUs.
@@ -201,7 +201,7 @@ pub struct GetIdleTime {
 crate::layout!(GetIdleTime, 32, {cpumap_bitmap @ 0, cpumap_nr_cpus @ 8, idletime @ 16, now @ 24});
 
 /// Arguments of `XENPF_GET_CPUINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PcpuInfo {
     /// In: CPU.
@@ -222,7 +222,7 @@ pub const XEN_PCPU_FLAGS_ONLINE: u32 = 0x1;
 pub const XEN_PCPU_FLAGS_INVALID: u32 = 0x2;
 
 /// Arguments of `XENPF_GET_CPU_VERSION`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PcpuVersion {
     /// In: CPU.
@@ -241,7 +241,7 @@ pub struct PcpuVersion {
 crate::layout!(PcpuVersion, 32, {xen_cpuid @ 0, max_present @ 4, vendor_id @ 8, family @ 20, model @ 24, stepping @ 28});
 
 /// Arguments of the CPU on- and offline operations.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuOl {
     /// CPU.
@@ -250,7 +250,7 @@ pub struct CpuOl {
 crate::layout!(CpuOl, 4, {cpuid @ 0});
 
 /// One access.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ResourceEntry {
     /// In: `XEN_RESOURCE_OP_*`; out: result.
@@ -265,7 +265,7 @@ pub struct ResourceEntry {
 crate::layout!(ResourceEntry, 24, {cmd @ 0, rsvd @ 4, idx @ 8, val @ 16});
 
 /// Arguments of `XENPF_RESOURCE_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ResourceOp {
     /// Entries.
@@ -282,7 +282,7 @@ pub const XEN_RESOURCE_OP_MSR_READ: u32 = 0;
 pub const XEN_RESOURCE_OP_MSR_WRITE: u32 = 1;
 
 /// Arguments of `XENPF_GET_SYMBOL`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SymData {
     /// In: bytes of `name`; out: bytes of the name.

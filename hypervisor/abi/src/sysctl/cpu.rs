@@ -1,9 +1,9 @@
 //! Physical CPUs: idle time, topology, hot-plug, features, devices' nodes.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// One CPU's time.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuInfo {
     /// Nanoseconds idle.
@@ -12,7 +12,7 @@ pub struct CpuInfo {
 crate::layout!(CpuInfo, 8, {idletime @ 0});
 
 /// Arguments of `XEN_SYSCTL_GETCPUINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetCpuInfo {
     /// Entries of the array.
@@ -29,7 +29,7 @@ pub struct GetCpuInfo {
 crate::layout!(GetCpuInfo, 24, {max_cpus @ 0, info @ 8, nr_cpus @ 16});
 
 /// Arguments of `XEN_SYSCTL_CPU_HOTPLUG`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuHotplug {
     /// CPU.
@@ -56,7 +56,7 @@ pub const XEN_INVALID_NODE_ID: u32 = 0xffff_ffff;
 pub const XEN_INVALID_DEV: u32 = 0xffff_fffe;
 
 /// Where a CPU is.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuTopo {
     /// Core.
@@ -69,7 +69,7 @@ pub struct CpuTopo {
 crate::layout!(CpuTopo, 12, {core @ 0, socket @ 4, node @ 8});
 
 /// Arguments of `XEN_SYSCTL_CPUTOPOINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuTopoInfo {
     /// In and out: entries.
@@ -82,7 +82,7 @@ pub struct CpuTopoInfo {
 crate::layout!(CpuTopoInfo, 16, {num_cpus @ 0, cputopo @ 8});
 
 /// Arguments of `XEN_SYSCTL_PCITOPOINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PciTopoInfo {
     /// In and out: entries.
@@ -97,7 +97,7 @@ pub struct PciTopoInfo {
 crate::layout!(PciTopoInfo, 24, {num_devs @ 0, devs @ 8, nodes @ 16});
 
 /// Answer of `XEN_SYSCTL_GET_CPU_LEVELLING_CAPS`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuLevellingCaps {
     /// `XEN_SYSCTL_CPU_LEVELCAP_*`.
@@ -124,7 +124,7 @@ pub const XEN_SYSCTL_CPU_LEVELCAP_L7S0_EAX: u32 = 0x80;
 pub const XEN_SYSCTL_CPU_LEVELCAP_L7S0_EBX: u32 = 0x100;
 
 /// Arguments of `XEN_SYSCTL_GET_CPU_FEATURESET`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuFeatureset {
     /// `XEN_SYSCTL_CPU_FEATURESET_*`.
@@ -149,7 +149,7 @@ pub const XEN_SYSCTL_CPU_FEATURESET_PV_MAX: u32 = 4;
 pub const XEN_SYSCTL_CPU_FEATURESET_HVM_MAX: u32 = 5;
 
 /// Arguments of `XEN_SYSCTL_GET_CPU_POLICY`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpuPolicy {
     /// `XEN_SYSCTL_CPU_POLICY_*`.

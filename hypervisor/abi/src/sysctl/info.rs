@@ -1,10 +1,10 @@
 //! The machine, its memory, its domains, the console ring, traces.
 
 use crate::xen::CtlBitmap;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Arguments of `XEN_SYSCTL_READCONSOLE`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct ReadConsole {
     /// 1: clear the ring.
@@ -27,7 +27,7 @@ pub struct ReadConsole {
 crate::layout!(ReadConsole, 24, {clear @ 0, incremental @ 1, pad0 @ 2, pad1 @ 3, index @ 4, buffer @ 8, count @ 16});
 
 /// Answer of `XEN_SYSCTL_PHYSINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PhysInfo {
     /// Threads of a core.
@@ -86,7 +86,7 @@ pub const XEN_SYSCTL_PHYSCAP_GNTTAB_V1: u32 = 0x100;
 pub const XEN_SYSCTL_PHYSCAP_GNTTAB_V2: u32 = 0x200;
 
 /// Arguments of `XEN_SYSCTL_GETDOMAININFOLIST`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetDomainInfoList {
     /// First domain.
@@ -105,7 +105,7 @@ pub struct GetDomainInfoList {
 crate::layout!(GetDomainInfoList, 24, {first_domain @ 0, max_domains @ 4, buffer @ 8, num_domains @ 16});
 
 /// Arguments of `XEN_SYSCTL_DEBUG_KEYS`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DebugKeys {
     /// Handle of the keys.
@@ -118,7 +118,7 @@ pub struct DebugKeys {
 crate::layout!(DebugKeys, 16, {keys @ 0, nr_keys @ 8});
 
 /// Arguments of `XEN_SYSCTL_AVAILHEAP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct AvailHeap {
     /// Lowest address width, 0: any.
@@ -139,7 +139,7 @@ pub const XEN_INVALID_MEM_SZ: u32 = 0xffff_ffff;
 pub const XEN_INVALID_NODE_DIST: u32 = 0xffff_ffff;
 
 /// Memory of a node.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MemInfo {
     /// Bytes.
@@ -150,7 +150,7 @@ pub struct MemInfo {
 crate::layout!(MemInfo, 16, {memsize @ 0, memfree @ 8});
 
 /// Arguments of `XEN_SYSCTL_NUMAINFO`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct NumaInfo {
     /// In and out: nodes.
@@ -165,7 +165,7 @@ pub struct NumaInfo {
 crate::layout!(NumaInfo, 24, {num_nodes @ 0, meminfo @ 8, distance @ 16});
 
 /// Arguments of `XEN_SYSCTL_TBUF_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct TbufOp {
     /// `XEN_SYSCTL_TBUFOP_*`.
@@ -200,7 +200,7 @@ pub const XEN_SYSCTL_TBUFOP_ENABLE: u32 = 4;
 pub const XEN_SYSCTL_TBUFOP_DISABLE: u32 = 5;
 
 /// One performance counter.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PerfcDesc {
     /// Name.
@@ -212,7 +212,7 @@ crate::zeroed_default!(PerfcDesc);
 crate::layout!(PerfcDesc, 84, {name @ 0, nr_vals @ 80});
 
 /// Arguments of `XEN_SYSCTL_PERFC_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PerfcOp {
     /// `XEN_SYSCTL_PERFCOP_*`.
@@ -235,7 +235,7 @@ pub const XEN_SYSCTL_PERFCOP_RESET: u32 = 1;
 pub const XEN_SYSCTL_PERFCOP_QUERY: u32 = 2;
 
 /// Arguments of `XEN_SYSCTL_PAGE_OFFLINE_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PageOfflineOp {
     /// 1: offline, 2: online, 3: ask.

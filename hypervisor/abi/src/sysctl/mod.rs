@@ -2,7 +2,7 @@
 //!
 //! A call passes a [`Sysctl`]; `u` holds the bytes of the sub-operation's struct from its start.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 mod cpu;
 mod info;
@@ -15,7 +15,7 @@ pub use pm::*;
 pub use sched::*;
 
 /// What every `Sysctl` starts with; the sub-operation follows at [`SYSCTL_U_OFFSET`].
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SysctlHeader {
     /// `XEN_SYSCTL_*`.
@@ -32,7 +32,7 @@ pub const SYSCTL_SIZE: usize = 136;
 pub const SYSCTL_U_OFFSET: usize = 8;
 
 /// A whole call.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Sysctl {
     /// `XEN_SYSCTL_*`.

@@ -1,6 +1,6 @@
 //! Power management.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Ask the number of P-states.
 pub const PMSTAT_GET_MAX_PX: u32 = 0x11;
@@ -16,7 +16,7 @@ pub const PMSTAT_GET_CXSTAT: u32 = 0x22;
 pub const PMSTAT_RESET_CXSTAT: u32 = 0x23;
 
 /// One P-state.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PxVal {
     /// Frequency in MHz.
@@ -29,7 +29,7 @@ pub struct PxVal {
 crate::layout!(PxVal, 24, {freq @ 0, residency @ 8, count @ 16});
 
 /// P-states of a CPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PxStat {
     /// States.
@@ -50,7 +50,7 @@ pub struct PxStat {
 crate::layout!(PxStat, 24, {total @ 0, usable @ 1, last @ 2, cur @ 3, trans_pt @ 8, pt @ 16});
 
 /// C-states of a CPU.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CxStat {
     /// Entries of the arrays.
@@ -75,7 +75,7 @@ pub struct CxStat {
 crate::layout!(CxStat, 56, {nr @ 0, last @ 4, idle_time @ 8, triggers @ 16, residencies @ 24, nr_pc @ 32, nr_cc @ 36, pc @ 40, cc @ 48});
 
 /// Arguments of `XEN_SYSCTL_GET_PMSTAT`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct GetPmStat {
     /// `PMSTAT_*`.
@@ -88,7 +88,7 @@ pub struct GetPmStat {
 crate::layout!(GetPmStat, 64, {type_ @ 0, cpuid @ 4, u @ 8});
 
 /// Arguments of `XEN_SYSCTL_PM_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct PmOp {
     /// `XEN_SYSCTL_PM_OP_*` or a cpufreq command.

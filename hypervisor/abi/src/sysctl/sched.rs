@@ -1,10 +1,10 @@
 //! The scheduler and CPU pools.
 
 use crate::xen::CtlBitmap;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Answer of `XEN_SYSCTL_SCHED_ID`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedId {
     /// `XEN_SCHEDULER_*` (domctl).
@@ -13,7 +13,7 @@ pub struct SchedId {
 crate::layout!(SchedId, 4, {sched_id @ 0});
 
 /// Arguments of `XEN_SYSCTL_CPUPOOL_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CpupoolOp {
     /// `XEN_SYSCTL_CPUPOOL_OP_*`.
@@ -50,7 +50,7 @@ pub const XEN_SYSCTL_CPUPOOL_OP_FREEINFO: u32 = 7;
 pub const XEN_SYSCTL_CPUPOOL_PAR_ANY: u32 = 0xffff_ffff;
 
 /// Parameters of credit.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CreditSchedule {
     /// Time slice.
@@ -77,7 +77,7 @@ pub const XEN_SYSCTL_SCHEDOP_PUTINFO: u32 = 0;
 pub const XEN_SYSCTL_SCHEDOP_GETINFO: u32 = 1;
 
 /// Arguments of `XEN_SYSCTL_SCHEDULER_OP`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SchedulerOp {
     /// Pool.
