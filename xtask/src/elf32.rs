@@ -2,7 +2,7 @@
 //!
 //! QEMU's `-kernel` refuses a 64-bit ELF, and GRUB's multiboot2 wants load addresses below 4 GiB. The result
 //! has the same bytes at the same physical addresses, with `p_vaddr` set to `p_paddr`, the entry point
-//! translated likewise, and no sections. The segments lie in the file as they lie in memory, so that a loader
+//! translated likewise, and no sections but the null one, for GRUB takes no file without (since 2.12). The segments lie in the file as they lie in memory, so that a loader
 //! which goes by the address fields of the multiboot header (and not by the ELF header) finds them too.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +17,7 @@ const IMAGE_OFFSET: u64 = 0x1000;
 const MAX_IMAGE: u64 = 64 << 20;
 const EHDR_SIZE: u16 = 52;
 const PHDR_SIZE: u16 = 32;
+const SHDR_SIZE: u16 = 40;
 
 /// Converts the ELF64 in `image`.
 pub(crate) fn convert(image: &[u8]) -> Result<Vec<u8>> {
@@ -71,6 +72,8 @@ pub(crate) fn convert(image: &[u8]) -> Result<Vec<u8>> {
     for field in headers.iter().flatten() {
         out.extend(field.to_le_bytes());
     }
+    // The null section's header is all zeros.
+    out.extend([0; SHDR_SIZE as usize]);
     let start = usize::try_from(IMAGE_OFFSET)?;
     ensure!(
         out.len() <= start,
@@ -108,8 +111,9 @@ fn file_header(entry: u32, segments: u16) -> Vec<u8> {
     out.extend(1u32.to_le_bytes());
     out.extend(entry.to_le_bytes());
     out.extend(u32::from(EHDR_SIZE).to_le_bytes());
-    out.extend([0; 8]); // no section headers, no flags
-    for field in [EHDR_SIZE, PHDR_SIZE, segments, 0, 0, 0] {
+    out.extend((u32::from(EHDR_SIZE) + u32::from(segments) * u32::from(PHDR_SIZE)).to_le_bytes());
+    out.extend([0; 4]); // no flags
+    for field in [EHDR_SIZE, PHDR_SIZE, segments, SHDR_SIZE, 1, 0] {
         out.extend(field.to_le_bytes());
     }
     out
@@ -152,6 +156,9 @@ mod tests {
         assert_eq!(segments[0].p_memsz, 16);
         assert_eq!(elf.segment_data(&segments[0]).expect("data"), b"MULTBOOT");
         assert_eq!(&low[0x1000..0x1008], b"MULTBOOT");
+        let sections = elf.section_headers().expect("has sections");
+        assert_eq!(sections.len(), 1);
+        assert_eq!(sections.get(0).expect("the null section").sh_type, 0);
     }
 
     #[test]
