@@ -15,8 +15,11 @@ use crate::layout::{DIRECT_MAP_BASE, LARGE_PAGE, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
 use crate::{boot, memory, paging};
 
-/// What the heap has at the start.
-const INITIAL: u64 = 8 << 20;
+/// What the heap has at the start: enough until `core` gives it more, with [`FEW_CPUS`].
+const INITIAL: u64 = LARGE_PAGE;
+/// With more CPUs than these it gets so many bytes for each one.
+const FEW_CPUS: u32 = 32;
+const FOR_CPU: u64 = 32 << 10;
 /// The heap lies below 4 GiB: it is made before the boot options say how much memory is to be used.
 const LIMIT: u64 = 1 << 32;
 /// The least it grows by: 2^9 frames.
@@ -54,9 +57,20 @@ unsafe impl Source for Frames {
 
 /// Gives the heap its first memory. False if there is not so much.
 pub(crate) fn init() -> bool {
-    let memory = alloc::take(INITIAL, LARGE_PAGE, LIMIT).and_then(paging::direct);
+    claim(INITIAL)
+}
+
+/// Gives the heap what it needs for so many CPUs until `core` gives it more: the last chance before the boot allocator
+/// ends. False if there is not so much.
+pub(crate) fn make_room(cpus: u32) -> bool {
+    cpus <= FEW_CPUS || claim((u64::from(cpus) * FOR_CPU).next_multiple_of(LARGE_PAGE))
+}
+
+/// Gives the heap `size` bytes of the boot allocator's.
+fn claim(size: u64) -> bool {
+    let memory = alloc::take(size, LARGE_PAGE, LIMIT).and_then(paging::direct);
     // SAFETY: the memory was taken from the boot allocator for this alone, and the direct map has it read-write.
-    memory.is_some_and(|base| unsafe { HEAP.lock().claim(base, to_usize(INITIAL)) }.is_some())
+    memory.is_some_and(|base| unsafe { HEAP.lock().claim(base, to_usize(size)) }.is_some())
 }
 
 /// A frame for a page table when the boot allocator is no more. Returns its physical address.

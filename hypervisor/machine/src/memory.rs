@@ -18,7 +18,7 @@ use crate::paging::{self, Flags, MapError};
 use crate::speculation;
 
 /// Bytes of a frame-table entry.
-pub const FRAME_ENTRY: u64 = 32;
+pub const FRAME_ENTRY: u64 = 16;
 /// Physical memory that one 2 MiB page of the frame table describes.
 const TABLE_CHUNK: u64 = LARGE_PAGE / FRAME_ENTRY * PAGE_SIZE;
 /// Physical memory that one 2 MiB page of the M2P describes.

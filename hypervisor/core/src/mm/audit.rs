@@ -43,7 +43,7 @@ pub fn held_by_vcpus<M: Machine>(domain: &Domain<M>) -> Others {
 /// Recounts the page-table types of a domain's frames; nothing of the domain runs meanwhile.
 /// Types of frames that other domains map (writable), or that grants hold, are not compared.
 pub fn recount<M: Machine>(machine: &M, domain: &Domain<M>, held: &[Mfn]) -> Vec<Mismatch> {
-    let frames = domain.memory.frames(machine, usize::MAX);
+    let frames = domain.memory.frames(machine, domain.id, usize::MAX);
     let mut counts: BTreeMap<Mfn, u64> = BTreeMap::new();
     let mut add = |mfn| *counts.entry(mfn).or_default() += 1;
     held.iter().copied().for_each(&mut add);
@@ -153,7 +153,7 @@ impl<M: Machine> Drop for Counters<'_, M> {
 /// Calls `found` with the frame of each type reference that this frame's state stands for: its
 /// pin, an unfinished validation and, if it is a page table, its entries. Returns whether it is one.
 fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> bool {
-    let Some(frame) = machine.frame(mfn) else {
+    let Some(frame) = machine.frame(mfn).filter(|frame| !frame.is_free()) else {
         return false;
     };
     let word = frame.types();
@@ -184,9 +184,15 @@ fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> 
 
 /// A frame may be writable for more than page tables: grants, and the hypervisor's own use of it.
 fn compare<M: Machine>(machine: &M, frame: Mfn, counted: u64) -> Option<Mismatch> {
-    let found = machine.frame(frame)?.types();
-    let compared = found.kind() != PageType::Writable || found.count() < counted;
-    (compared && found.count() != counted).then_some(Mismatch {
+    let entry = machine.frame(frame)?;
+    let found = if entry.is_free() {
+        TypeWord::new(PageType::None, 0, 0)
+    } else {
+        entry.types()
+    };
+    let held = u64::from(found.count());
+    let compared = found.kind() != PageType::Writable || held < counted;
+    (compared && held != counted).then_some(Mismatch {
         frame,
         found,
         counted,

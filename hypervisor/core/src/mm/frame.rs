@@ -51,11 +51,11 @@ impl PageType {
         }
     }
 
-    const fn to_bits(self) -> u64 {
-        (self as u64) << TypeWord::TYPE_SHIFT
+    const fn to_bits(self) -> u32 {
+        (self as u32) << TypeWord::TYPE_SHIFT
     }
 
-    const fn from_bits(word: u64) -> Self {
+    const fn from_bits(word: u32) -> Self {
         match word >> TypeWord::TYPE_SHIFT {
             1 => Self::L1,
             2 => Self::L2,
@@ -70,21 +70,22 @@ impl PageType {
 
 /// The type word, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TypeWord(pub(crate) u64);
+pub struct TypeWord(pub(crate) u32);
 
 impl TypeWord {
-    const TYPE_SHIFT: u32 = 60;
-    const COUNT: u64 = (1 << 40) - 1;
+    const TYPE_SHIFT: u32 = 28;
+    /// The most type references to a frame: 33,554,431.
+    const COUNT: u32 = (1 << 25) - 1;
     /// The guest has pinned it: one type reference is held for that.
-    pub(crate) const PINNED: u64 = 1 << 40;
+    pub(crate) const PINNED: u32 = 1 << 25;
     /// Its contents have been checked against its type.
-    pub(crate) const VALIDATED: u64 = 1 << 41;
+    pub(crate) const VALIDATED: u32 = 1 << 26;
     /// Checking (or undoing that) stopped half way and nobody is at it. The stop itself holds
     /// one type and one general reference.
-    pub(crate) const PARTIAL: u64 = 1 << 42;
+    pub(crate) const PARTIAL: u32 = 1 << 27;
 
     /// A word with this type, flags and count.
-    pub(crate) const fn new(kind: PageType, flags: u64, count: u64) -> Self {
+    pub(crate) const fn new(kind: PageType, flags: u32, count: u32) -> Self {
         Self(kind.to_bits() | flags | count)
     }
 
@@ -95,11 +96,11 @@ impl TypeWord {
 
     /// Whether it is used as this: quicker than to find out as what.
     pub(crate) const fn kind_is(self, kind: PageType) -> bool {
-        self.0 >> Self::TYPE_SHIFT == kind as u64
+        self.0 >> Self::TYPE_SHIFT == kind as u32
     }
 
     /// Type references.
-    pub const fn count(self) -> u64 {
+    pub const fn count(self) -> u32 {
         self.0 & Self::COUNT
     }
 
@@ -118,11 +119,11 @@ impl TypeWord {
         self.0 & Self::PARTIAL != 0
     }
 
-    pub(crate) const fn with(self, flags: u64) -> Self {
+    pub(crate) const fn with(self, flags: u32) -> Self {
         Self(self.0 | flags)
     }
 
-    pub(crate) const fn without(self, flags: u64) -> Self {
+    pub(crate) const fn without(self, flags: u32) -> Self {
         Self(self.0 & !flags)
     }
 
@@ -158,7 +159,8 @@ impl CountWord {
     pub(crate) const SPECIAL: u64 = 1 << 41;
     /// The hypervisor's own: never to be mapped by anyone.
     pub(crate) const HYPERVISOR: u64 = 1 << 42;
-    /// Free, and the first of a block in the buddy allocator; the order is in the low bits.
+    /// Free, and the first of a block in the buddy allocator: the order is where the owner is in
+    /// others, the block before it in its list (0 = none) where the count is.
     pub(crate) const FREE: u64 = 1 << 43;
     /// Holds a guest's old data: to be zeroed before anyone else gets it.
     pub(crate) const DIRTY: u64 = 1 << 44;
@@ -167,6 +169,12 @@ impl CountWord {
 
     pub(crate) const fn new(owner: DomId, flags: u64, count: u64) -> Self {
         Self(((owner.0 as u64) << Self::OWNER_SHIFT) | flags | count)
+    }
+
+    /// A free block of 2^`order` frames that follows another in a list.
+    pub(crate) const fn free(order: u8, before: u32, dirty: bool) -> Self {
+        let dirty = if dirty { Self::DIRTY } else { 0 };
+        Self::new(DomId(order as u16), Self::FREE | dirty, before as u64)
     }
 
     /// General references; 0 means nobody owns it.
@@ -190,19 +198,15 @@ impl CountWord {
 #[derive(Debug, Default)]
 pub struct Frame {
     count: AtomicU64,
-    types: AtomicU64,
-    /// Low 48 bits: TLB clock when the frame last lost its type or owner. High 16 bits: how many
-    /// entries hold references while a validation is partial.
-    stamp: AtomicU64,
-    /// Neighbours in the owner's page list or in a free list (frame numbers; 0 = none, for frame
-    /// 0 is never handed out). Written only with that list's lock held.
-    pub(crate) next: AtomicU32,
-    pub(crate) prev: AtomicU32,
+    /// Of a free block's first frame: the next block of its list (0 = none), with the heap locked.
+    types: AtomicU32,
+    /// The TLB clock's low half when the frame last lost its type or owner. While a validation is
+    /// partial, which begins and ends with a frame of no use to anyone else, how many entries hold
+    /// references.
+    stamp: AtomicU32,
 }
 
-const _: () = assert!(core::mem::size_of::<Frame>() == 32);
-
-const STAMP: u64 = (1 << 48) - 1;
+const _: () = assert!(core::mem::size_of::<Frame>() == 16);
 
 impl Frame {
     /// The count word now.
@@ -237,26 +241,49 @@ impl Frame {
             .map_err(TypeWord)
     }
 
-    /// TLB clock of the last loss of type or owner.
-    pub(crate) fn stamp(&self) -> u64 {
-        self.stamp.load(Ordering::Acquire) & STAMP
+    /// The TLB clock's low half at the last loss of type or owner ([`crate::mm::tlb::stamped`]).
+    pub(crate) fn stamp(&self) -> u32 {
+        self.stamp.load(Ordering::Acquire)
     }
 
     /// Sets the TLB clock, and forgets validation progress.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
     pub(crate) fn set_stamp(&self, clock: u64) {
-        self.stamp.store(clock & STAMP, Ordering::Release);
+        self.stamp.store(clock as u32, Ordering::Release);
     }
 
     /// Entries that hold references, while partial.
     pub(crate) fn progress(&self) -> usize {
-        usize::try_from(self.stamp.load(Ordering::Acquire) >> 48).unwrap_or(0)
+        usize::try_from(self.stamp.load(Ordering::Acquire)).unwrap_or(0)
     }
 
-    /// Notes how many entries hold references (at most 512).
-    pub(crate) fn set_progress(&self, entries: usize) {
-        let stamp = self.stamp.load(Ordering::Acquire) & STAMP;
-        self.stamp
-            .store(((entries as u64) << 48) | stamp, Ordering::Release);
+    /// Notes how many entries hold references. The stamp is forgotten: it counted until the frame
+    /// got its type, and there will be another when it loses it.
+    pub(crate) fn set_progress(&self, entries: u16) {
+        self.stamp.store(entries.into(), Ordering::Release);
+    }
+
+    /// The block after this one in its free list; 0 = none. The heap is locked.
+    pub(crate) fn next_free(&self) -> u32 {
+        self.types.load(Ordering::Relaxed)
+    }
+
+    /// Sets the block after this one in its free list.
+    pub(crate) fn set_next_free(&self, next: u32) {
+        self.types.store(next, Ordering::Relaxed);
+    }
+
+    /// Whether it is the first frame of a free block.
+    pub(crate) fn is_free(&self) -> bool {
+        self.count().has(CountWord::FREE)
+    }
+
+    /// Whether it is RAM that this domain was given (and perhaps gave back, while others use it).
+    pub(crate) fn is_ram_of(&self, owner: DomId) -> bool {
+        const OTHER: u64 =
+            CountWord::SPECIAL | CountWord::HYPERVISOR | CountWord::IO | CountWord::FREE;
+        let word = self.count();
+        word.count() != 0 && word.owner() == owner && !word.has(OTHER)
     }
 
     /// Marks a frame as the hypervisor's own, at boot.
@@ -272,7 +299,7 @@ impl Frame {
     /// Whether the hypervisor uses it for itself (or it is free): nothing may map it.
     pub fn is_hypervisor(&self) -> bool {
         let word = self.count();
-        word.count() == 0 || word.has(CountWord::HYPERVISOR)
+        word.count() == 0 || word.has(CountWord::HYPERVISOR | CountWord::FREE)
     }
 
     /// Whether it is device memory.
@@ -283,7 +310,7 @@ impl Frame {
     /// Whether a guest owns it (RAM handed to a domain, or shared with one).
     pub fn is_guest(&self) -> bool {
         let word = self.count();
-        word.count() != 0 && !word.has(CountWord::HYPERVISOR | CountWord::IO)
+        word.count() != 0 && !word.has(CountWord::HYPERVISOR | CountWord::IO | CountWord::FREE)
     }
 }
 

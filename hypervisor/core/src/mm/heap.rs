@@ -16,7 +16,7 @@ use crate::mm::frame::{CountWord, Frame, TypeWord};
 use crate::mm::nodes::Nodes;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::types::{DomId, Mfn, PAGE_SHIFT};
+use crate::types::{Mfn, PAGE_SHIFT};
 
 /// The largest block: 2^18 frames, 1 GiB.
 pub const MAX_ORDER: u8 = 18;
@@ -289,7 +289,28 @@ impl Heap {
 fn free_order(frame: &Frame) -> Option<u8> {
     let word = frame.count();
     word.has(CountWord::FREE)
-        .then_some(((word.0 >> 48) & 0xff) as u8)
+        .then_some((word.owner().0 & 0xff) as u8)
+}
+
+/// The block before this one in its list; 0 = none.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the heap's frames have numbers of 32 bits"
+)]
+fn before(frame: &Frame) -> u32 {
+    frame.count().count() as u32
+}
+
+fn set_before(frame: &Frame, before: u32) {
+    if let Some(order) = free_order(frame) {
+        let dirty = frame.count().has(CountWord::DIRTY);
+        frame.set_count(CountWord::free(order, before, dirty));
+    }
+}
+
+/// The block behind a link, `None` at the list's end.
+fn listed<M: Machine>(machine: &M, link: u32) -> Option<&'static Frame> {
+    machine.frame(Mfn(u64::from(link))).filter(|_| link != 0)
 }
 
 impl Lists {
@@ -345,16 +366,11 @@ impl Lists {
         ) else {
             return;
         };
-        let dirty = frame.count().0 & CountWord::DIRTY;
-        frame.set_count(CountWord::new(
-            DomId(u16::from(order)),
-            CountWord::FREE | dirty,
-            0,
-        ));
-        frame.prev.store(0, Ordering::Relaxed);
-        frame.next.store(*head, Ordering::Relaxed);
-        if let Some(next) = machine.frame(Mfn(u64::from(*head))).filter(|_| *head != 0) {
-            next.prev.store(index(block), Ordering::Relaxed);
+        let dirty = frame.count().has(CountWord::DIRTY);
+        frame.set_next_free(*head);
+        frame.set_count(CountWord::free(order, 0, dirty));
+        if let Some(next) = listed(machine, *head) {
+            set_before(next, index(block));
         }
         *head = index(block);
     }
@@ -376,19 +392,17 @@ impl Lists {
         let Some(frame) = machine.frame(block) else {
             return;
         };
-        let next = frame.next.swap(0, Ordering::Relaxed);
-        let prev = frame.prev.swap(0, Ordering::Relaxed);
-        if next != 0
-            && let Some(next) = machine.frame(Mfn(u64::from(next)))
-        {
-            next.prev.store(prev, Ordering::Relaxed);
+        let (next, before) = (frame.next_free(), before(frame));
+        if let Some(next) = listed(machine, next) {
+            set_before(next, before);
         }
-        if prev == 0 {
-            if let Some(head) = self.head(node, zone_of(block.0), order) {
-                *head = next;
+        match listed(machine, before) {
+            Some(frame) => frame.set_next_free(next),
+            None => {
+                if let Some(head) = self.head(node, zone_of(block.0), order) {
+                    *head = next;
+                }
             }
-        } else if let Some(prev) = machine.frame(Mfn(u64::from(prev))) {
-            prev.next.store(next, Ordering::Relaxed);
         }
         frame.set_count(CountWord(frame.count().0 & CountWord::DIRTY));
         frame.set_types(TypeWord(0));

@@ -28,7 +28,7 @@ pub(crate) fn take<M: Machine>(
     // Hypervisor's frames are for nobody to refer to.
     let kept = CountWord::new(DomId::XEN, CountWord::HYPERVISOR, 1);
     frame.exchange_count(owned, kept).ok()?;
-    domain.memory.unlink(&hv.machine, mfn);
+    domain.memory.owned.lock().remove(mfn);
     domain.memory.total.fetch_sub(1, Ordering::AcqRel);
     // Without general references there are none to a type.
     frame.set_types(TypeWord::new(PageType::None, 0, 0));
@@ -71,14 +71,17 @@ impl<'a, M: Machine> Room<'a, M> {
         Self { domain }
     }
 
-    /// Gives the frame to the domain. `None` if it began to die meanwhile: the frame is gone then.
+    /// Gives the frame to the domain. `None` if it began to die meanwhile, or if there is no memory to note that it is
+    /// the domain's (never so for a frame that was): the frame is gone then.
     pub(crate) fn fill(self, cpu: &PerCpu<M>, loose: Loose<M>) -> Option<()> {
         let (hv, mfn) = (loose.hv, loose.mfn);
         let frame = hv.machine.frame(mfn)?;
-        tlb::needed(cpu, hv.machine.cpus(), frame.stamp()).carry_out(cpu);
+        tlb::needed(cpu, hv.machine.cpus(), tlb::stamped(frame.stamp())).carry_out(cpu);
         frame.set_stamp(tlb::clock());
-        // Linked before it has an owner, so that whoever sees the owner finds it on the list.
-        self.domain.memory.link(&hv.machine, mfn);
+        // Counted before it has an owner, so that whoever sees the owner finds it.
+        if !self.domain.memory.owned.lock().add(mfn, 1) {
+            return None;
+        }
         frame.set_count(CountWord::new(self.domain.id, CountWord::ALLOCATED, 1));
         core::mem::forget(loose);
         let domain = self.domain;

@@ -9,6 +9,7 @@ pub mod heap;
 pub(crate) mod loose;
 pub mod memory_op;
 pub mod nodes;
+pub(crate) mod owned;
 pub mod pte;
 pub mod ptwr;
 pub mod ranges;
@@ -29,6 +30,7 @@ use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, Dropped, PageType, TypeWord, drop_page};
 use crate::mm::heap::Place;
+use crate::mm::owned::OwnedFrames;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Once};
@@ -40,8 +42,10 @@ pub use types::{MmError, Unfinished};
 /// A domain's memory.
 #[derive(Default)]
 pub struct DomainMemory {
-    list: Mutex<PageList>,
-    /// Frames on the list.
+    /// Where its frames are.
+    pub(crate) owned: Mutex<OwnedFrames>,
+    search: Mutex<Search>,
+    /// Frames it has.
     pub total: AtomicU64,
     /// The most it may have (`DOMCTL_max_mem`), in frames.
     pub max: AtomicU64,
@@ -55,11 +59,13 @@ pub struct DomainMemory {
     pub e820: Mutex<Vec<E820Entry>>,
 }
 
-/// The frames a domain was given, as a doubly linked list through the frame table.
+/// The search of a dying domain's memory for what can be let go of, which goes round.
 #[derive(Default)]
-struct PageList {
-    head: u32,
-    tail: u32,
+struct Search {
+    /// Number of the frame to look at next.
+    at: u64,
+    /// There was something in this round, so that there is to be another.
+    found: bool,
 }
 
 impl DomainMemory {
@@ -68,79 +74,38 @@ impl DomainMemory {
         self.total.load(Ordering::Acquire)
     }
 
-    /// The first `limit` frames of the page list.
-    pub fn frames<M: Machine>(&self, machine: &M, limit: usize) -> Vec<Mfn> {
-        let list = self.list.lock();
-        let mut at = list.head;
+    /// The first `limit` frames of the memory of `owner`, whose memory this is.
+    pub fn frames<M: Machine>(&self, machine: &M, owner: DomId, limit: usize) -> Vec<Mfn> {
+        let owned = self.owned.lock();
         let mut frames = Vec::new();
-        while at != 0 && frames.len() < limit {
-            frames.push(Mfn(u64::from(at)));
-            at = machine
-                .frame(Mfn(u64::from(at)))
-                .map_or(0, |frame| frame.next.load(Ordering::Relaxed));
+        let mut at = Mfn(0);
+        while frames.len() < limit
+            && let Some(mfn) = owned.next(at, |mfn| is_ram_of(machine, mfn, owner))
+        {
+            frames.push(mfn);
+            at = mfn.offset(1);
         }
         frames
     }
 
-    fn link<M: Machine>(&self, machine: &M, mfn: Mfn) {
-        self.list.lock().push_back(machine, mfn);
-    }
-
-    fn unlink<M: Machine>(&self, machine: &M, mfn: Mfn) {
-        self.list.lock().remove(machine, mfn);
-    }
-
-    /// Moves the first frame to the end and returns it.
-    fn rotate<M: Machine>(&self, machine: &M) -> Option<Mfn> {
-        let mut list = self.list.lock();
-        let first = Mfn(u64::from(list.head));
-        if list.head == 0 {
-            return None;
+    /// The next frame of the search; `None` at the end of a round in which nothing was found.
+    fn search<M: Machine>(&self, machine: &M, owner: DomId) -> Option<Mfn> {
+        let mut search = self.search.lock();
+        let owned = self.owned.lock();
+        let owns = |mfn| is_ram_of(machine, mfn, owner);
+        let mut next = owned.next(Mfn(search.at), owns);
+        if next.is_none() && core::mem::take(&mut search.found) {
+            next = owned.next(Mfn(0), owns);
         }
-        list.remove(machine, first);
-        list.push_back(machine, first);
-        Some(first)
+        search.at = next.map_or(0, |mfn| mfn.0 + 1);
+        next
     }
 }
 
-impl PageList {
-    fn push_back<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
-        let (Some(frame), Ok(index)) = (machine.frame(mfn), u32::try_from(mfn.0)) else {
-            return;
-        };
-        frame.next.store(0, Ordering::Relaxed);
-        frame.prev.store(self.tail, Ordering::Relaxed);
-        match linked(machine, self.tail) {
-            Some(last) => last.next.store(index, Ordering::Relaxed),
-            None => self.head = index,
-        }
-        self.tail = index;
-    }
-
-    fn remove<M: Machine>(&mut self, machine: &M, mfn: Mfn) {
-        let Some(frame) = machine.frame(mfn) else {
-            return;
-        };
-        let next = frame.next.swap(0, Ordering::Relaxed);
-        let prev = frame.prev.swap(0, Ordering::Relaxed);
-        match linked(machine, next) {
-            Some(frame) => frame.prev.store(prev, Ordering::Relaxed),
-            None => self.tail = prev,
-        }
-        match linked(machine, prev) {
-            Some(frame) => frame.next.store(next, Ordering::Relaxed),
-            None => self.head = next,
-        }
-    }
-}
-
-/// The frame-table entry behind a link, `None` at the list's end.
-fn linked<M: Machine>(machine: &M, link: u32) -> Option<&'static frame::Frame> {
-    if link == 0 {
-        None
-    } else {
-        machine.frame(Mfn(u64::from(link)))
-    }
+fn is_ram_of<M: Machine>(machine: &M, mfn: Mfn, owner: DomId) -> bool {
+    machine
+        .frame(mfn)
+        .is_some_and(|frame| frame.is_ram_of(owner))
 }
 
 /// Takes one more general reference on a frame that is known to have one.
@@ -182,7 +147,7 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
         if word.has(CountWord::SPECIAL) {
             domain.memory.special.fetch_sub(1, Ordering::AcqRel);
         } else {
-            domain.memory.unlink(&hv.machine, mfn);
+            domain.memory.owned.lock().remove(mfn);
             domain.memory.total.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -251,10 +216,15 @@ pub fn alloc_frames<M: Machine>(
         }
         return None;
     };
+    if purpose != Purpose::Shared && !domain.memory.owned.lock().add(first, frames) {
+        hv.heap.free(&hv.machine, first, order);
+        unreserve(&domain.memory, frames);
+        return None;
+    }
     let mut newest = 0;
     for mfn in (0..frames).map(|n| first.offset(n)) {
         if let Some(frame) = hv.machine.frame(mfn) {
-            newest = newest.max(frame.stamp());
+            newest = newest.max(tlb::stamped(frame.stamp()));
         }
     }
     tlb::needed(cpu, hv.machine.cpus(), newest).carry_out(cpu);
@@ -284,6 +254,10 @@ pub(crate) fn adopt_frames<M: Machine>(
     if !reserve(&domain.memory, count) {
         return false;
     }
+    if !domain.memory.owned.lock().add(first, count) {
+        unreserve(&domain.memory, count);
+        return false;
+    }
     for mfn in (0..count).map(|n| first.offset(n)) {
         hand_over(hv, domain, mfn, Purpose::Built);
     }
@@ -306,7 +280,8 @@ fn unreserve(memory: &DomainMemory, frames: u64) {
     memory.total.fetch_sub(frames, Ordering::AcqRel);
 }
 
-/// Makes a domain the owner of a frame that came from the heap. That it is the owner comes last: from
+/// Makes a domain the owner of a frame that came from the heap, and that is counted among the
+/// domain's already unless it is [`Purpose::Shared`]. That it is the owner comes last: from
 /// then on its vCPUs can map the frame, or give it back.
 fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpose: Purpose) {
     let Some(frame) = hv.machine.frame(mfn) else {
@@ -320,7 +295,6 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
                 hv.machine.zero_page(mfn);
             }
             frame.set_types(TypeWord::new(PageType::None, 0, 0));
-            domain.memory.link(&hv.machine, mfn);
             frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
         }
         Purpose::Shared => {
@@ -360,18 +334,12 @@ pub(crate) fn take_allocation<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) -> bool 
 /// it is to be called again. `true` when nothing more can be done now: what remains is held by
 /// others (frames that other domains map), and goes when they let go.
 pub fn relinquish<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) -> bool {
-    let hv = cpu.hv;
-    let mut idle = 0;
-    while idle <= domain.memory.total_frames() {
-        let Some(mfn) = domain.memory.rotate(&hv.machine) else {
-            break;
-        };
-        match relinquish_frame(cpu, mfn) {
-            Ok(true) => idle = 0,
-            Ok(false) => idle += 1,
-            Err(Unfinished(_)) => return false,
+    while let Some(mfn) = domain.memory.search(&cpu.hv.machine, domain.id) {
+        let outcome = relinquish_frame(cpu, mfn);
+        if outcome != Ok(false) {
+            domain.memory.search.lock().found = true;
         }
-        if cpu.preempt_needed() {
+        if outcome.is_err() || cpu.preempt_needed() {
             return false;
         }
     }

@@ -442,7 +442,7 @@ fn an_exchange_gives_as_much_as_it_takes() {
     for (pfn, mfn) in (100..).zip(&frames) {
         assert_eq!(host.machine().m2p(*mfn), pfn);
     }
-    assert_eq!(domain.memory.frames(host.machine(), 9).len(), 4);
+    assert_eq!(domain.memory.frames(host.machine(), domain.id, 9).len(), 4);
     // And rightly.
     assert_eq!(exchange(&host, &vcpu, &numbers, 2), 0);
     let got: [u64; 1] = host.get(crate::testing::GUEST_BASE + 0x2000);

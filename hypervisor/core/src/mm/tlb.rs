@@ -8,12 +8,30 @@ use crate::machine::{CpuMask, Machine};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// The clock. It never wraps: 48 bits last years at a million flushes a second.
+/// The clock. It never wraps.
 static CLOCK: AtomicU64 = AtomicU64::new(1);
 
 /// The clock now: what a frame is stamped with.
 pub fn clock() -> u64 {
     CLOCK.load(Ordering::Acquire)
+}
+
+/// The latest time that a stamp, of which frames keep the low half, can stand for. The true one may
+/// be earlier, by as many turns of the low half as the stamp is old; then a flush too many is made.
+pub fn stamped(stamp: u32) -> u64 {
+    // Read after the stamp was, so not earlier than the stamp.
+    latest(clock(), stamp)
+}
+
+/// The latest time up to `now` that has this low half.
+fn latest(now: u64, stamp: u32) -> u64 {
+    let turn = 1 << u32::BITS;
+    let latest = (now & !(turn - 1)) | u64::from(stamp);
+    if latest <= now {
+        latest
+    } else {
+        latest.saturating_sub(turn)
+    }
 }
 
 /// Notes that `flush` flushes this CPU's TLB whole (by a CR3 load, say).
@@ -47,7 +65,8 @@ pub fn flush<M: Machine>(cpu: &PerCpu<M>, cpus: &CpuMask) {
 #[derive(Debug)]
 pub struct FlushNeeded(CpuMask);
 
-/// Works out which CPUs of `cpus` may hold stale translations of a frame with this stamp.
+/// Works out which CPUs of `cpus` may hold stale translations of a frame that was stamped then
+/// ([`stamped`]).
 pub fn needed<M: Machine>(cpu: &PerCpu<M>, mut cpus: CpuMask, stamp: u64) -> FlushNeeded {
     for id in cpus.clone().iter() {
         if cpu.hv.cpu(id).flushed_at.load(Ordering::Acquire) > stamp {
@@ -62,6 +81,27 @@ impl FlushNeeded {
     pub fn carry_out<M: Machine>(self, cpu: &PerCpu<M>) {
         if !self.0.is_empty() {
             flush(cpu, &self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::latest;
+
+    proptest! {
+        /// A stamp never seems older than it is: no flush is left out.
+        #[test]
+        fn stamps_never_seem_older(now in 1u64..1 << 48, age in 0u64..1 << 34) {
+            let stamped = now.saturating_sub(age);
+            #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
+            let seen = latest(now, stamped as u32);
+            prop_assert!((stamped..=now).contains(&seen));
+            if age < 1 << 32 {
+                prop_assert_eq!(seen, stamped);
+            }
         }
     }
 }

@@ -209,7 +209,7 @@ fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: &Fra
             None => return,
         }
     };
-    tlb::needed(cpu, mask, frame.stamp()).carry_out(cpu);
+    tlb::needed(cpu, mask, tlb::stamped(frame.stamp())).carry_out(cpu);
 }
 
 /// The reference that a partial frame held on itself passes to whoever takes over, who has one
@@ -310,7 +310,7 @@ fn entry_of(page: Option<&[AtomicU64; ENTRIES]>, index: usize) -> u64 {
 /// Leaves the frame partial: it owns itself until someone goes on.
 fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
     crate::mm::hold_page(cpu.hv, mfn);
-    frame.set_progress(progress);
+    frame.set_progress(u16::try_from(progress).unwrap_or(0));
     frame.set_types(frame.types().with(TypeWord::PARTIAL));
 }
 

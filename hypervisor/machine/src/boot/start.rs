@@ -133,6 +133,9 @@ extern "C" fn with_heap() -> ! {
     or_stop("the other CPUs' stacks", devices::make_cpus(&options));
     let started = smp::start_all();
     println!("CPUs: {} of {}", started + 1, percpu::cpu_count());
+    if !heap::make_room(percpu::cpu_count()) {
+        stop("the heap", &"there is not enough memory for so many CPUs");
+    }
 
     handover::start(&boot, guest_memory(&boot, &options))
 }

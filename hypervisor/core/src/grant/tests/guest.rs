@@ -196,5 +196,5 @@ pub(super) fn copy(
 
 pub(super) fn counts(host: &Host, mfn: Mfn) -> (u64, u64) {
     let frame = host.machine().frame(mfn).unwrap();
-    (frame.count().count(), frame.types().count())
+    (frame.count().count(), frame.types().count().into())
 }

@@ -53,7 +53,13 @@ fn a_frame_changes_hands_with_its_contents() {
         host.machine().read_frame(mfn, 0, &mut bytes);
         assert_eq!(&bytes, b"contents");
         assert_eq!(give(&host, &giver, mfn, 2, 9), GNTST_BAD_PAGE, "gone");
-        assert!(!taker.guest.memory.frames(host.machine(), 9).is_empty());
+        assert!(
+            !taker
+                .guest
+                .memory
+                .frames(host.machine(), taker.guest.id, 9)
+                .is_empty()
+        );
     }
 }
 
