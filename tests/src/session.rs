@@ -1,5 +1,6 @@
 //! Sessions: one boot, several checks.
 
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -108,33 +109,53 @@ pub enum End {
 pub struct Outcome {
     /// Session, hypervisor and check.
     pub name: String,
-    /// The reason, if it failed.
-    pub failure: Option<String>,
+    /// How it ended.
+    pub verdict: Verdict,
     /// How long it took.
     pub time: Duration,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should.
+    Passed,
+    /// With this error.
+    Failed(String),
+    /// Not begun, for this machine lacks what it needs.
+    Skipped(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "FAILED",
+            Self::Skipped(_) => "skipped",
+        })
+    }
 }
 
 /// Times `step` and says how it ended.
 pub fn measure(name: String, step: impl FnOnce() -> Result<()>) -> Outcome {
     let start = Instant::now();
-    let failure = step().err().map(|err| format!("{err:#}"));
+    let verdict = match step() {
+        Ok(()) => Verdict::Passed,
+        Err(err) => Verdict::Failed(format!("{err:#}")),
+    };
     let outcome = Outcome {
         name,
-        failure,
+        verdict,
         time: start.elapsed(),
     };
-    let verdict = if outcome.failure.is_none() {
-        "passed"
-    } else {
-        "FAILED"
-    };
     println!(
-        "{verdict} {} ({:.1} s)",
+        "{} {} ({:.1} s)",
+        outcome.verdict,
         outcome.name,
         outcome.time.as_secs_f64()
     );
-    if let Some(failure) = &outcome.failure {
-        println!("{failure}");
+    if let Verdict::Failed(reason) = &outcome.verdict {
+        println!("{reason}");
     }
     outcome
 }
@@ -162,7 +183,7 @@ impl Session {
                 let outcome = measure(name(check.name), || {
                     (check.run)(&mut dom0).map_err(|err| with_log(err, log))
                 });
-                let failed = outcome.failure.is_some();
+                let failed = outcome.verdict != Verdict::Passed;
                 outcomes.push(outcome);
                 if failed && let Err(err) = dom0.recover() {
                     // Nothing that follows could be told from this.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{packages, paths, sh};
 
@@ -18,14 +18,11 @@ pub(crate) struct Deb {
 
 /// Fetches and unpacks `package` from the machine's own apt sources; does nothing when it is there already.
 pub(crate) fn unpacked(package: &str) -> Result<Deb> {
-    let candidate = match candidate(package) {
-        Ok(candidate) => candidate,
-        // A fresh machine has no package lists, or old ones.
-        Err(_) => {
-            packages::update()?;
-            candidate_or_reason(package)?
-        }
-    };
+    ensure!(
+        exist(package)?,
+        "cannot find Debian's package {package} in this machine's apt sources"
+    );
+    let candidate = candidate(package)?;
     let dir = paths::target()
         .join("debs")
         .join(crate::cache::hash([&candidate]));
@@ -55,6 +52,16 @@ pub(crate) fn unpacked(package: &str) -> Result<Deb> {
     }
     fs::write(&done, &candidate)?;
     Ok(deb)
+}
+
+/// Whether the machine's apt sources have `package`.
+pub(crate) fn exist(package: &str) -> Result<bool> {
+    if candidate(package).is_ok() {
+        return Ok(true);
+    }
+    // A fresh machine has no package lists, or old ones.
+    packages::update()?;
+    Ok(candidate(package).is_ok())
 }
 
 /// The package that `meta` depends on by a versioned name starting with `prefix` (the kernel behind `linux-image-amd64`).
@@ -95,10 +102,4 @@ fn candidate(package: &str) -> Result<String> {
         (Some(name), Some(sum)) => Ok(format!("{name} {sum}")),
         _ => anyhow::bail!("apt knows no package {package}"),
     }
-}
-
-fn candidate_or_reason(package: &str) -> Result<String> {
-    candidate(package).with_context(|| {
-        format!("cannot find Debian's package {package} in this machine's apt sources")
-    })
 }

@@ -68,6 +68,13 @@ fn oxen() -> Result<Hypervisor> {
     })
 }
 
+/// Why Debian's Xen 4.17 cannot be compared with here, if that is so: only Debian 12 has it.
+pub(crate) fn no_debian_xen() -> Result<Option<String>> {
+    let exists = debs::exist(XEN_PACKAGE)?;
+    Ok((!exists)
+        .then(|| format!("this machine's apt sources have no {XEN_PACKAGE} (Debian 12 has)")))
+}
+
 fn debian_xen() -> Result<Hypervisor> {
     let deb = debs::unpacked(XEN_PACKAGE)
         .context("--hypervisor debian-xen needs Debian 12, which has Xen 4.17")?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,11 +13,11 @@ use oxen_tests::boots::{self, BootRun};
 use oxen_tests::guest::{self, GuestRun};
 use oxen_tests::list::{BOOT_RUNS, GUEST_RUNS, SESSIONS};
 use oxen_tests::qemu::{Boot, Machine};
-use oxen_tests::session::{Hypervisor, Outcome, Session, When, measure};
+use oxen_tests::session::{Hypervisor, Outcome, Session, Tools, Verdict, When, measure};
 use tempfile::TempDir;
 
 use crate::dom0::Start;
-use crate::hypervisor::Which;
+use crate::hypervisor::{self, Which};
 use crate::packages::{self, Need};
 use crate::setup::{self, Setup};
 use crate::toolchain::Bare;
@@ -65,6 +66,8 @@ impl FromStr for Shard {
 /// A step: its name, and what it does.
 struct Step {
     name: String,
+    /// It takes Debian's Xen 4.17, or its tools.
+    with_xen: bool,
     run: Box<dyn FnOnce() -> Vec<Outcome>>,
 }
 
@@ -73,7 +76,21 @@ impl Step {
         let title = name.to_owned();
         Self {
             name: name.to_owned(),
+            with_xen: false,
             run: Box::new(move || vec![measure(title, run)]),
+        }
+    }
+
+    fn with_xen(self, with_xen: bool) -> Self {
+        Self { with_xen, ..self }
+    }
+
+    fn skip(self, reason: &str) -> Outcome {
+        println!("skipped: {reason}");
+        Outcome {
+            name: self.name,
+            verdict: Verdict::Skipped(reason.to_owned()),
+            time: Duration::ZERO,
         }
     }
 }
@@ -81,10 +98,19 @@ impl Step {
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(Need::Test)?;
+    let steps = steps(options);
+    let no_xen = if steps.iter().any(|step| step.with_xen) {
+        hypervisor::no_debian_xen()?
+    } else {
+        None
+    };
     let mut outcomes = Vec::new();
-    for step in steps(options) {
+    for step in steps {
         println!("==== {}", step.name);
-        outcomes.extend((step.run)());
+        match &no_xen {
+            Some(reason) if step.with_xen => outcomes.push(step.skip(reason)),
+            _ => outcomes.extend((step.run)()),
+        }
     }
     ensure!(!outcomes.is_empty(), "no step has such a name");
     Ok(summary(&outcomes))
@@ -112,7 +138,7 @@ fn steps(options: &Options) -> Vec<Step> {
         }
     }
     if options.full {
-        steps.push(Step::new("boot time", boot_time));
+        steps.push(Step::new("boot time", boot_time).with_xen(true));
     }
     if let Some(shard) = options.shard {
         let mut number = 0;
@@ -186,6 +212,7 @@ fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
         );
         Ok(())
     })
+    .with_xen(hypervisor == Hypervisor::DebianXen)
 }
 
 fn boot_step(run: &'static BootRun) -> Step {
@@ -203,6 +230,7 @@ fn session_step(session: &'static Session, hypervisor: Hypervisor) -> Step {
     let title = name.clone();
     Step {
         name,
+        with_xen: hypervisor == Hypervisor::DebianXen || session.tools == Tools::Debian,
         run: Box::new(move || run_session(session, hypervisor, &title)),
     }
 }
@@ -283,23 +311,25 @@ fn file_name(title: &str) -> String {
 
 fn summary(outcomes: &[Outcome]) -> ExitCode {
     println!("\n==== summary");
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for outcome in outcomes {
-        let verdict = if outcome.failure.is_none() {
-            "passed"
-        } else {
-            "FAILED"
-        };
+        match outcome.verdict {
+            Verdict::Passed => passed += 1,
+            Verdict::Failed(_) => failed += 1,
+            Verdict::Skipped(_) => skipped += 1,
+        }
         println!(
-            "{verdict}  {:8.1} s  {}",
+            "{:7} {:8.1} s  {}",
+            outcome.verdict.to_string(),
             outcome.time.as_secs_f64(),
             outcome.name
         );
     }
-    let failed = outcomes
-        .iter()
-        .filter(|outcome| outcome.failure.is_some())
-        .count();
-    println!("\n{} passed, {failed} failed", outcomes.len() - failed);
+    print!("\n{passed} passed, {failed} failed");
+    if skipped != 0 {
+        print!(", {skipped} skipped");
+    }
+    println!();
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
