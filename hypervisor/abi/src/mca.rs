@@ -126,6 +126,69 @@ pub struct McLogicalCpu {
 crate::zeroed_default!(McLogicalCpu);
 crate::layout!(McLogicalCpu, 304, {mc_cpunr @ 0, mc_chipid @ 4, mc_coreid @ 8, mc_threadid @ 10, mc_apicid @ 12, mc_clusterid @ 16, mc_ncores @ 20, mc_ncores_active @ 24, mc_nthreads @ 28, mc_cpuid_level @ 32, mc_family @ 36, mc_vendor @ 40, mc_model @ 44, mc_step @ 48, mc_vendorid @ 52, mc_brandid @ 68, mc_cpu_caps @ 132, mc_cache_size @ 160, mc_cache_alignment @ 164, mc_nmsrvals @ 168, mc_msrvalues @ 176});
 
+/// Entry of [`McInfo`]: [`McInfoGlobal`].
+pub const MC_TYPE_GLOBAL: u16 = 0;
+/// Entry of [`McInfo`]: [`McInfoBank`].
+pub const MC_TYPE_BANK: u16 = 1;
+/// Flag of a record: the error was corrected.
+pub const MC_FLAG_CORRECTABLE: u32 = 1 << 0;
+/// Flag of a record: it was not.
+pub const MC_FLAG_UNCORRECTABLE: u32 = 1 << 1;
+/// Flag of a record: found by looking for it.
+pub const MC_FLAG_POLLED: u32 = 1 << 3;
+
+/// Where a machine check was.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct McInfoGlobal {
+    /// [`MC_TYPE_GLOBAL`].
+    pub type_: u16,
+    /// Bytes of this entry.
+    pub size: u16,
+    /// Domain that ran.
+    pub mc_domid: u16,
+    /// Its vCPU.
+    pub mc_vcpuid: u16,
+    /// Package.
+    pub mc_socketid: u32,
+    /// Core.
+    pub mc_coreid: u16,
+    /// Thread.
+    pub mc_core_threadid: u16,
+    /// APIC id.
+    pub mc_apicid: u32,
+    /// `MC_FLAG_*`.
+    pub mc_flags: u32,
+    /// IA32_MCG_STATUS.
+    pub mc_gstatus: u64,
+}
+crate::layout!(McInfoGlobal, 32, {type_ @ 0, size @ 2, mc_domid @ 4, mc_vcpuid @ 6, mc_socketid @ 8, mc_coreid @ 12, mc_core_threadid @ 14, mc_apicid @ 16, mc_flags @ 20, mc_gstatus @ 24});
+
+/// What a bank said.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct McInfoBank {
+    /// [`MC_TYPE_BANK`].
+    pub type_: u16,
+    /// Bytes of this entry.
+    pub size: u16,
+    /// Number of the bank.
+    pub mc_bank: u16,
+    /// Domain to which the address belongs.
+    pub mc_domid: u16,
+    /// MCi_STATUS.
+    pub mc_status: u64,
+    /// MCi_ADDR.
+    pub mc_addr: u64,
+    /// MCi_MISC.
+    pub mc_misc: u64,
+    /// MCi_CTL2.
+    pub mc_ctrl2: u64,
+    /// TSC.
+    pub mc_tsc: u64,
+}
+crate::layout!(McInfoBank, 48, {type_ @ 0, size @ 2, mc_bank @ 4, mc_domid @ 6, mc_status @ 8, mc_addr @ 16, mc_misc @ 24, mc_ctrl2 @ 32, mc_tsc @ 40});
+
 /// Records of a machine check.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]

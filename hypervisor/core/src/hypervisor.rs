@@ -5,10 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::console::Console;
+use crate::control::MachineChecks;
 use crate::domain::{Domain, DomainTable};
 use crate::irq::Irqs;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::heap::Heap;
+use crate::mm::low_memory::LowMemory;
 use crate::options::Options;
 use crate::percpu::{CpuShared, Pending};
 use crate::sync::atomic::Ordering;
@@ -44,6 +46,8 @@ pub struct Hypervisor<M: Machine> {
     pub host: HostInfo,
     /// Free frames.
     pub heap: Heap,
+    /// When dom0 is told that there are few.
+    pub low_memory: LowMemory,
     /// All domains.
     pub domains: DomainTable<M>,
     /// The control domain.
@@ -56,8 +60,12 @@ pub struct Hypervisor<M: Machine> {
     pub irqs: Irqs<M>,
     /// Who gets each global VIRQ (index: VIRQ number); `None` = dom0.
     pub virq_handlers: Mutex<[Option<DomId>; 24]>,
+    /// Corrected errors of the hardware that dom0 has not heard of yet.
+    pub machine_checks: MachineChecks,
     /// Wall clock, as `settime` set it.
     pub wallclock: crate::time::WallClock,
+    /// Held while a register of the real-time clock is chosen and used.
+    pub rtc: Mutex<()>,
     /// Held by the CPU that waits for a vCPU of another CPU to stand still.
     pub standstill: Mutex<()>,
     /// Where CPUs wait for each other.
@@ -76,13 +84,16 @@ impl<M: Machine> Hypervisor<M> {
             options,
             host,
             heap,
+            low_memory: LowMemory::default(),
             domains: DomainTable::default(),
             dom0: Once::new(),
             idle_domain: Once::new(),
             console,
             irqs: Irqs::default(),
             virq_handlers: Mutex::new([None; 24]),
+            machine_checks: MachineChecks::default(),
             wallclock,
+            rtc: Mutex::new(()),
             standstill: Mutex::new(()),
             meeting: crate::meeting::Meeting::default(),
             cpus,

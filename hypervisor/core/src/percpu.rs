@@ -129,6 +129,42 @@ pub struct CpuShared<M: Machine> {
     pub run_queue: crate::sched::RunQueue<M>,
     /// Whether it is up.
     pub online: AtomicBool,
+    /// For how long it had nothing to run.
+    pub idle_time: IdleTime,
+}
+
+/// For how long a CPU had nothing to run. Written by the CPU itself.
+#[derive(Debug, Default)]
+pub struct IdleTime {
+    /// Nanoseconds, up to the last time that it found something.
+    total: AtomicU64,
+    /// Since when it has nothing; 0 while it has.
+    since: AtomicU64,
+}
+
+impl IdleTime {
+    /// There is nothing to run from now on.
+    pub fn begin(&self, now: u64) {
+        self.since.store(now, Ordering::Relaxed);
+    }
+
+    /// There is something.
+    pub fn end(&self, now: u64) {
+        let since = self.since.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            let total = self.total.load(Ordering::Relaxed) + now.saturating_sub(since);
+            self.total.store(total, Ordering::Relaxed);
+        }
+    }
+
+    /// Nanoseconds until now. Another CPU may see a moment twice or not at all.
+    pub fn until(&self, now: u64) -> u64 {
+        let total = self.total.load(Ordering::Relaxed);
+        match self.since.load(Ordering::Relaxed) {
+            0 => total,
+            since => total.saturating_add(now.saturating_sub(since)),
+        }
+    }
 }
 
 impl<M: Machine> Default for CpuShared<M> {
@@ -140,6 +176,7 @@ impl<M: Machine> Default for CpuShared<M> {
             timers: crate::time::TimerQueue::default(),
             run_queue: crate::sched::RunQueue::default(),
             online: AtomicBool::new(false),
+            idle_time: IdleTime::default(),
         }
     }
 }

@@ -53,6 +53,7 @@ pub fn cpu<M: Machine>(hv: &'static Hypervisor<M>, id: CpuId) -> &'static PerCpu
         .call_once(|| Arc::new(Domain::new(DomId::IDLE, false, &Limits::default())));
     let idle = Arc::new(Vcpu::new(&hv.machine, VcpuId(id.0), Arc::clone(domain)));
     idle.sched.set_cpu(id);
+    hv.cpu(id).idle_time.begin(hv.machine.now());
     hv.cpu(id).online.store(true, Ordering::Release);
     Box::leak(Box::new(PerCpu::new(hv, id, idle)))
 }

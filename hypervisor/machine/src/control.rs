@@ -46,6 +46,22 @@ pub(crate) fn init() {
         asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
     }
     SMAP.store(features.smap, Ordering::Release);
+    make_lfence_serialise();
+}
+
+/// AMD's DE_CFG: LFENCE waits for all instructions before it.
+const DE_CFG: u32 = 0xc001_1029;
+const DE_CFG_LFENCE: u64 = 1 << 1;
+
+/// Makes LFENCE what guests take it for, a barrier to speculation, where that is a matter of choice.
+fn make_lfence_serialise() {
+    if crate::cpuid::is_intel() {
+        return;
+    }
+    if let Some(value) = crate::msr::try_read(DE_CFG).filter(|value| value & DE_CFG_LFENCE == 0) {
+        // SAFETY: makes an instruction stricter.
+        unsafe { crate::msr::try_write(DE_CFG, value | DE_CFG_LFENCE) };
+    }
 }
 
 /// Bits that are the running guest's: what they do, they do in ring 3.

@@ -2,8 +2,10 @@
 //! or sent with `xm debug-keys`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use oxen_abi::arch_x86::CpuUserRegs;
+use oxen_abi::xen::VIRQ_DEBUG;
 
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
@@ -11,7 +13,7 @@ use crate::machine::Machine;
 use crate::mm::audit;
 use crate::percpu::{Pending, PerCpu};
 use crate::sync::atomic::Ordering;
-use crate::types::{DomId, Mfn};
+use crate::types::{CpuId, DomId, Mfn};
 use crate::vcpu::{Paused, Vcpu};
 
 /// A key and what it does.
@@ -284,6 +286,11 @@ fn domains<M: Machine>(hv: &'static Hypervisor<M>) {
                     "user"
                 }
             );
+        }
+        // The guest's kernel may have something to say as well.
+        let vcpus: Vec<_> = domain.vcpus.read().iter().cloned().collect();
+        for vcpu in vcpus {
+            crate::event::send_virq(hv, &vcpu, VIRQ_DEBUG, CpuId(u16::MAX));
         }
     }
 }

@@ -165,9 +165,10 @@ pub fn announce<M: Machine>(hv: &'static Hypervisor<M>) {
 
 /// Asks for [`announce`] to be called soon.
 fn want_announce<M: Machine>(hv: &Hypervisor<M>) {
-    hv.cpu(CpuId(0))
-        .pending
-        .fetch_or(Pending::NEWS.bits(), Ordering::AcqRel);
+    // The boot CPU may have nothing else to do for long. Before there is a dom0 nobody listens.
+    if hv.dom0.get().is_some() {
+        hv.raise(CpuId(0), Pending::NEWS, CpuId(u16::MAX));
+    }
 }
 
 /// Prints through the hypervisor; the macros lead here.

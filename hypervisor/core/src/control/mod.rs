@@ -14,7 +14,7 @@ mod tests;
 mod version;
 
 pub use domctl::domctl;
-pub use mca::mca;
+pub use mca::{MachineChecks, Report, mca, report as report_machine_check};
 pub use platform::platform_op;
 pub use sysctl::sysctl;
 pub use version::xen_version;

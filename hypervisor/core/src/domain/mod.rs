@@ -18,7 +18,7 @@ use crate::irq::DomainIrqs;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::DomainMemory;
 use crate::sched::DomainSched;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::trap::cpu_policy::CpuPolicy;
 use crate::types::{CpuId, DomId, MAX_CPUS, VcpuId};
@@ -90,6 +90,8 @@ pub struct Domain<M: Machine> {
     pub controller_paused: AtomicBool,
     /// `VMASST_TYPE_*` bits.
     pub vm_assist: AtomicU64,
+    /// The register of the real-time clock that it has chosen.
+    pub rtc_index: AtomicU8,
     /// Memory and page list.
     pub memory: DomainMemory,
     /// Event channels.
@@ -136,6 +138,7 @@ impl<M: Machine> Domain<M> {
             pause_count: AtomicU32::new(1),
             controller_paused: AtomicBool::new(true),
             vm_assist: AtomicU64::new(0),
+            rtc_index: AtomicU8::new(0),
             memory: DomainMemory::default(),
             events: DomainEvents::new(config.max_event_port),
             grants: GrantTable::new(

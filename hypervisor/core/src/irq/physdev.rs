@@ -205,14 +205,8 @@ fn of_host<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
         }
         abi::PHYSDEVOP_DBGP_OP => {
             privileged(cx)?;
-            let op: abi::DbgpOp = read(cx, arg)?;
             // No console of the hypervisor's is on a debug port, so any reset may go ahead.
-            if !matches!(
-                op.op,
-                abi::PHYSDEVOP_DBGP_RESET_PREPARE | abi::PHYSDEVOP_DBGP_RESET_DONE
-            ) {
-                return Err(Errno::EINVAL.into());
-            }
+            read::<M, abi::DbgpOp>(cx, arg)?;
         }
         _ => return Err(Errno::ENOSYS.into()),
     }
@@ -322,8 +316,8 @@ fn free_pirq<M: Machine>(cx: &Cx<'_, M>, kind: i32) -> Result<u32, Errno> {
     let mut pirqs = domain.irqs.lock();
     let free = match kind {
         abi::MAP_PIRQ_TYPE_GSI => pirqs.free_gsi_number(cx.machine()),
-        abi::MAP_PIRQ_TYPE_MSI => pirqs.free_message_number(cx.machine(), limit),
-        _ => return Err(Errno::EINVAL),
+        // All other types are of messages, as on Xen.
+        _ => pirqs.free_message_number(cx.machine(), limit),
     };
     let pirq = free.ok_or(Errno::ENOSPC)?;
     pirqs.reserve(pirq);

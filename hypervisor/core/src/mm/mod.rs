@@ -7,6 +7,7 @@ pub mod ext;
 pub mod frame;
 pub mod heap;
 pub(crate) mod loose;
+pub mod low_memory;
 pub mod memory_op;
 pub mod nodes;
 pub(crate) mod owned;
@@ -231,6 +232,7 @@ pub fn alloc_frames<M: Machine>(
     for mfn in (0..frames).map(|n| first.offset(n)) {
         hand_over(hv, domain, mfn, purpose);
     }
+    low_memory::check(hv);
     if purpose != Purpose::Shared && domain.is_dying() {
         // Its memory may have been searched for frames already.
         for mfn in (0..frames).map(|n| first.offset(n)) {

@@ -3,7 +3,7 @@
 use crate::machine::Machine;
 use crate::mm::pte;
 use crate::mm::types::read_entry;
-use crate::types::Mfn;
+use crate::types::{Mfn, PAGE_SIZE};
 
 /// Whether an address is canonical.
 pub const fn is_canonical(addr: u64) -> bool {
@@ -55,4 +55,14 @@ pub fn translate<M: Machine>(machine: &M, root: Mfn, addr: u64) -> Option<(u64, 
         table = pte::frame(entry);
     }
     None
+}
+
+/// A byte at `addr` under `root`, which need not be the address space that is loaded.
+pub fn read_byte<M: Machine>(machine: &M, root: Mfn, addr: u64) -> Option<u8> {
+    let (entry, _) = translate(machine, root, addr)?;
+    let mut byte = [0];
+    let offset = usize::try_from(addr % PAGE_SIZE).ok()?;
+    machine
+        .read_frame(pte::frame(entry), offset, &mut byte)
+        .then_some(byte[0])
 }

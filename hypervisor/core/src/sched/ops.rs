@@ -32,10 +32,9 @@ pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
         }
         SCHEDOP_SHUTDOWN_CODE => {
             let request = GuestHandle::<Shutdown>::new(arg).read(cx.machine())?;
-            if request.reason > SHUTDOWN_MAX {
-                return Err(Errno::EINVAL.into());
-            }
-            cx.domain().state.lock().shutdown_code = Some(request.reason);
+            // The first one counts. What the codes past the known ones mean is the tools' affair.
+            let mut state = cx.domain().state.lock();
+            state.shutdown_code.get_or_insert(request.reason);
             Ok(0)
         }
         SCHEDOP_POLL => poll(cx, GuestHandle::<Poll>::new(arg).read(cx.machine())?),

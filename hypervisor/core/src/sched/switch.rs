@@ -254,7 +254,9 @@ fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>
     // Moved, not cloned: a switch need not count references.
     let prev = cpu.current.replace(next);
     let from_idle = is_idle(cpu, &prev);
-    if !from_idle {
+    if from_idle {
+        cpu.shared().idle_time.end(now);
+    } else {
         save(cpu, regs, &prev, now);
     }
     let next = cpu.current.borrow();
@@ -263,6 +265,7 @@ fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>
     cpu.sched.counted.set(now);
     cpu.sched.slice_end.set(now + credit::SLICE);
     if is_idle(cpu, next) {
+        cpu.shared().idle_time.begin(now);
         // Nothing of the guest stays reachable from this CPU.
         cpu.hv.machine.map_gdt(&[]);
         cpu.hv.machine.set_ldt(0);

@@ -30,6 +30,10 @@ const MAX_EXTENDED: u32 = 0x8000_0008;
 /// Leaf 1 ECX: SSE3 PCLMULQDQ SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND.
 /// Not: MONITOR VMX EST PDCM PCID x2APIC TSC-deadline.
 const BASIC_ECX: u32 = bits(&[0, 1, 9, 12, 13, 19, 20, 22, 23, 25, 26, 28, 29, 30]);
+/// Leaf 0 EBX: "Auth".
+const AMD: u32 = 0x6874_7541;
+/// Leaf 1 EDX.
+const SEP: u32 = 1 << 11;
 const HYPERVISOR: u32 = 1 << 31;
 const OSXSAVE: u32 = 1 << 27;
 /// Leaf 1 EDX: FPU DE TSC MSR PAE MCE CX8 APIC SEP MCA CMOV PAT CLFLUSH MMX FXSR SSE SSE2 HTT.
@@ -51,6 +55,7 @@ const SEVEN_ONE_EAX: u32 = bits(&[4, 5, 10, 11, 12]);
 const COMPONENTS: u32 = 0xe7;
 /// Leaf 0xd.1 EAX: XSAVEOPT XSAVEC XGETBV1.
 const XSAVE_KINDS: u32 = 7;
+const XSAVEC: u32 = 1 << 1;
 /// Leaf 0x80000001 ECX: LAHF CMPLEGACY LZCNT SSE4A misaligned-SSE PREFETCHW XOP FMA4 TBM.
 /// Not: SVM IBS SKINIT TOPOEXT perf counters, nor DBEXT, whose mask could widen a breakpoint to the
 /// hypervisor's own addresses.
@@ -59,10 +64,14 @@ const EXTENDED_ECX: u32 = bits(&[0, 1, 5, 6, 7, 8, 11, 16, 21]);
 const EXTENDED_EDX: u32 = bits(&[11, 20, 22, 25, 27, 29, 30, 31]);
 /// Bits of leaf 1 EDX that AMD repeats in 0x80000001.
 const REPEATED_EDX: u32 = 0x0183_f3ff;
+/// Leaf 0x80000001 EDX.
+const RDTSCP: u32 = 1 << 27;
 /// Leaf 0x80000007 EDX: invariant TSC.
 const INVARIANT_TSC: u32 = 1 << 8;
-/// Leaf 0x80000008 EBX: CLZERO, error pointers saved, WBNOINVD.
-const EIGHT_EBX: u32 = bits(&[0, 2, 9]);
+/// Leaf 0x80000008 EBX: CLZERO, error pointers saved. Not: WBNOINVD.
+const EIGHT_EBX: u32 = bits(&[0, 2]);
+/// Bits of a virtual address.
+const LINEAR_BITS: u32 = 48;
 
 const fn bits(list: &[u32]) -> u32 {
     let mut mask = 0;
@@ -118,7 +127,7 @@ fn machine_bits<M: Machine>(machine: &M) -> u32 {
 pub fn policy(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
     let full = match leaf {
         0..=MAX_BASIC => basic(host, view, leaf, subleaf),
-        0x4000_0000..=0x4000_00ff => xen(view, leaf - XEN_CPUID_FIRST_LEAF, subleaf),
+        0x4000_0000..=0x4000_00ff => xen(host, view, leaf - XEN_CPUID_FIRST_LEAF, subleaf),
         0x8000_0000..=MAX_EXTENDED => extended(host, view, leaf),
         _ => NOTHING,
     };
@@ -139,7 +148,9 @@ fn basic(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u
                 c |= OSXSAVE;
             }
             // No APIC id: a guest's vCPUs have none of the host's.
-            [a, b & 0x00ff_ffff, c, d & BASIC_EDX]
+            // SYSENTER is not for long mode on AMD's processors.
+            let sysenter = if host(0, 0)[1] == AMD { SEP } else { 0 };
+            [a, b & 0x00ff_ffff, c, d & BASIC_EDX & !sysenter]
         }
         2 | 4 => [a, b, c, d],
         7 if subleaf == 0 => [a.min(1), b & SEVEN_EBX, c & SEVEN_ECX, d & SEVEN_EDX],
@@ -161,7 +172,8 @@ fn xsave(found: Leaf, host: impl Fn(u32, u32) -> Leaf, components: u32, subleaf:
         _ if components == 0 => NOTHING,
         // EBX is what XCR0, which is the guest's own, needs now; ECX what all components need.
         0 => [components, b, area_size(&host, components), 0],
-        1 => [a & XSAVE_KINDS, b, 0, 0],
+        // EBX is the size in the compacted format, where there is one.
+        1 => [a & XSAVE_KINDS, if a & XSAVEC != 0 { b } else { 0 }, 0, 0],
         2..=31 if components & (1 << subleaf) != 0 => [a, b, 0, d],
         _ => NOTHING,
     }
@@ -195,13 +207,17 @@ fn extended(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32) -> Leaf
         0x8000_0002..=0x8000_0006 => [a, b, c, d],
         0x8000_0007 if view.stays => [0, 0, 0, d & INVARIANT_TSC],
         // Address widths are the host's: guests have machine addresses in their page tables.
-        0x8000_0008 => [a & 0xffff, b & EIGHT_EBX, 0, 0],
+        // But they have four levels of them, whatever the host could have.
+        0x8000_0008 => {
+            let linear = (a >> 8 & 0xff).min(LINEAR_BITS);
+            [a & 0xff | linear << 8, b & EIGHT_EBX, 0, 0]
+        }
         _ => NOTHING,
     }
 }
 
 /// Xen's own leaves.
-fn xen(view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
+fn xen(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
     match (leaf, subleaf) {
         (0, _) => [
             XEN_CPUID_FIRST_LEAF + XEN_CPUID_MAX_NUM_LEAVES,
@@ -218,7 +234,10 @@ fn xen(view: &View<'_>, leaf: u32, subleaf: u32) -> Leaf {
             0,
         ],
         // The TSC is native: mode 0, its frequency, never moved.
-        (3, 0) => [0, 0, view.tsc_khz, 0],
+        (3, 0) => {
+            let has_rdtscp = host(0x8000_0001, 0)[3] & RDTSCP != 0;
+            [u32::from(has_rdtscp) << 2, 0, view.tsc_khz, 0]
+        }
         (3, 2) => [view.tsc_khz, 0, 0, 0],
         (5, 0) => [0, view.machine_bits, 0, 0],
         _ => NOTHING,

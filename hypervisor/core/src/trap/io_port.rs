@@ -12,6 +12,7 @@ use super::pci_port;
 use super::privileged::{Outcome, segment_base};
 use super::registers::low;
 use crate::machine::{IoSize, Machine};
+use crate::mm::walk;
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 
@@ -25,6 +26,10 @@ const PIT_CHANNEL_2: u16 = 0x42;
 const PIT_MODE: u16 = 0x43;
 /// Speaker and channel 2's gate.
 const SPEAKER: u16 = 0x61;
+/// Real-time clock: which register, and the register. The index that the chip has is that of the
+/// last access, so each goes with one.
+const RTC_INDEX: u16 = 0x70;
+const RTC_DATA: u16 = 0x71;
 /// Elements of a repeated string instruction that are done at a stretch.
 const CHUNK: u64 = 128;
 
@@ -67,31 +72,27 @@ fn guest_allows<M: Machine>(cx: &Cx<'_, M>, port: u16, size: IoSize) -> bool {
     if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
         return false;
     }
-    let (bitmap, ports) = cx.vcpu.arch.lock().io_bitmap;
+    let ((bitmap, ports), root) = {
+        let arch = cx.vcpu.arch.lock();
+        (arch.io_bitmap, arch.kernel_root)
+    };
     let first = u32::from(port);
     let bytes = u32::from(size.bytes());
     if first + bytes > ports {
         return false;
     }
-    // One bit a port, a set bit forbids. Two bytes hold all the bits, wherever they begin.
-    let mut word = [0xff; 2];
-    let (one, two) = word.split_at_mut(1);
-    let Some(addr) = bitmap.checked_add(u64::from(port / 8)) else {
+    // One bit a port, a set bit forbids. Two bytes hold all the bits, wherever they begin. The
+    // kernel has the bitmap where a process cannot reach.
+    let byte = |n| {
+        let addr = bitmap.checked_add(u64::from(port / 8) + n)?;
+        walk::read_byte(cx.machine(), root?, addr)
+    };
+    let crosses = first % 8 + bytes > 8;
+    let high = if crosses { byte(1) } else { Some(0xff) };
+    let (Some(low), Some(high)) = (byte(0), high) else {
         return false;
     };
-    if cx.machine().copy_from_guest(addr, one).is_err() {
-        return false;
-    }
-    let crosses = first % 8 + bytes > 8;
-    if crosses
-        && cx
-            .machine()
-            .copy_from_guest(addr.wrapping_add(1), two)
-            .is_err()
-    {
-        return false;
-    }
-    let bits = u16::from_le_bytes(word) >> (port % 8);
+    let bits = u16::from_le_bytes([low, high]) >> (port % 8);
     bits & ((1 << bytes) - 1) == 0
 }
 
@@ -182,7 +183,7 @@ fn string<M: Machine>(
     } else {
         segment_base(cx, instruction)
     };
-    let mut done = 0;
+    let (mut done, mut fault) = (0, 0);
     while done < count.min(CHUNK) {
         let index = if input { &mut regs.rdi } else { &mut regs.rsi };
         let addr = base.wrapping_add(*index & mask);
@@ -202,6 +203,7 @@ fn string<M: Machine>(
             read
         };
         if moved.is_err() {
+            fault = addr;
             break;
         }
         let next = index.wrapping_add(step) & mask;
@@ -222,8 +224,11 @@ fn string<M: Machine>(
     }
     match (done == count, done) {
         (true, _) => Outcome::Done,
-        // The very first element faulted.
-        (false, 0) => Outcome::Refused,
+        // The very first element faulted; or a later one, which will be the first.
+        (false, 0) => Outcome::Fault {
+            addr: fault,
+            write: input,
+        },
         (false, _) => Outcome::Again,
     }
 }
@@ -238,6 +243,15 @@ fn read<M: Machine>(cx: &Cx<'_, M>, port: u16, size: IoSize) -> u32 {
         }
         PIT_CHANNEL_2 | SPEAKER if cx.domain().privileged && size == IoSize::Byte => {
             cx.machine().port_in(port, size)
+        }
+        RTC_INDEX | RTC_DATA if size == IoSize::Byte && domain_has(cx, port, size) => {
+            let index = cx.domain().rtc_index.load(Ordering::Relaxed);
+            if port == RTC_INDEX {
+                return u32::from(index);
+            }
+            let _held = cx.hv.rtc.lock();
+            cx.machine().port_out(RTC_INDEX, size, u32::from(index));
+            cx.machine().port_in(RTC_DATA, size)
         }
         _ if domain_has(cx, port, size) => cx.machine().port_in(port, size),
         _ => size.ones(),
@@ -258,6 +272,16 @@ fn write<M: Machine>(cx: &Cx<'_, M>, port: u16, size: IoSize, value: u32) {
         // Only channel 2 is dom0's.
         PIT_MODE if cx.domain().privileged && size == IoSize::Byte && value >> 6 == 2 => {
             cx.machine().port_out(port, size, value);
+        }
+        RTC_INDEX if size == IoSize::Byte && domain_has(cx, port, size) => {
+            let index = u8::try_from(value & 0x7f).unwrap_or(0);
+            cx.domain().rtc_index.store(index, Ordering::Relaxed);
+        }
+        RTC_DATA if size == IoSize::Byte && domain_has(cx, port, size) => {
+            let index = cx.domain().rtc_index.load(Ordering::Relaxed);
+            let _held = cx.hv.rtc.lock();
+            cx.machine().port_out(RTC_INDEX, size, u32::from(index));
+            cx.machine().port_out(RTC_DATA, size, value);
         }
         _ if domain_has(cx, port, size) => cx.machine().port_out(port, size, value),
         _ => {}

@@ -1,8 +1,8 @@
 //! Model-specific registers of PV guests.
 //!
 //! Reads give what the public ABI's guests rely on, by a list; others raise #GP. Writes take effect
-//! where the register is the guest's own, are ignored where a guest writes what it reads, and raise
-//! #GP otherwise.
+//! where the register is the guest's own; they are ignored where kernels of old write what the
+//! hypervisor has set already, or write what they read; and raise #GP otherwise.
 
 use crate::machine::{Base, Machine};
 use crate::mm::walk::is_canonical;
@@ -18,6 +18,9 @@ const PLATFORM_INFO: u32 = 0xce;
 const MISC_FEATURES_ENABLES: u32 = 0x140;
 const MCG_CAP: u32 = 0x179;
 const MCG_STATUS: u32 = 0x17a;
+const MCG_CTL: u32 = 0x17b;
+const MC0_CTL: u32 = 0x400;
+const LAST_BANK_END: u32 = 0x47f;
 const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
 const PAT: u32 = 0x277;
@@ -49,6 +52,30 @@ const HWCR_TSC: u64 = 1 << 24;
 /// DE_CFG: LFENCE is serialising.
 const DE_CFG_LFENCE: u64 = 1 << 1;
 
+/// Banks of machine-check registers that a guest sees.
+const BANKS: u32 = 2;
+
+/// A register of such a bank.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bank {
+    Control,
+    /// Status, address, or what else there is to say.
+    Report,
+}
+
+impl Bank {
+    /// The bank and the register that an MSR is.
+    const fn of(msr: u32) -> (u32, Self) {
+        let at = msr.wrapping_sub(MC0_CTL);
+        let register = if at.is_multiple_of(4) {
+            Self::Control
+        } else {
+            Self::Report
+        };
+        (at / 4, register)
+    }
+}
+
 /// Reads an MSR for the guest; `None` is #GP.
 pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
     let machine = cx.machine();
@@ -65,8 +92,14 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
         }
         PLATFORM_ID | UCODE_REV => Some(machine.rdmsr(msr).unwrap_or(0)),
         PLATFORM_INFO | MISC_FEATURES_ENABLES => Some(0),
-        // No banks: machine checks are the hypervisor's, and dom0 hears of them by VIRQ_MCA.
-        MCG_CAP | MCG_STATUS => Some(0),
+        // Machine checks are the hypervisor's, and dom0 hears of them by VIRQ_MCA: two banks in
+        // which there is never anything.
+        MCG_CAP => Some(u64::from(BANKS)),
+        MCG_STATUS | MCG_CTL => Some(0),
+        MC0_CTL..=LAST_BANK_END => Some(match Bank::of(msr) {
+            (0..BANKS, Bank::Control) => u64::MAX,
+            _ => 0,
+        }),
         MISC_ENABLE => machine
             .rdmsr(msr)
             .map(|value| (value & !MISC_HIDDEN) | MISC_ABSENT),
@@ -78,7 +111,8 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
         KERNEL_GS_BASE => Some(machine.base(Base::GsShadow)),
         TSC_AUX => Some(u64::from(cx.vcpu.arch.lock().traps.tsc_aux)),
         AMD_HWCR => machine.rdmsr(msr).map(|value| value & HWCR_TSC),
-        AMD_DE_CFG => machine.rdmsr(msr).map(|value| value & DE_CFG_LFENCE),
+        // The hypervisor has seen to it.
+        AMD_DE_CFG => machine.rdmsr(msr).map(|_| DE_CFG_LFENCE),
         AMD_SYSCFG | AMD_TOP_MEM | AMD_TOP_MEM2 | AMD_MMIO_CONF_BASE if privileged => {
             machine.rdmsr(msr)
         }
@@ -109,9 +143,21 @@ pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
             cx.vcpu.arch.lock().traps.tsc_aux = aux;
             machine.wrmsr(TSC_AUX, value)
         }
-        // Clearing it is the first half of reading it on Intel's processors. A guest's TSC is the host's.
-        UCODE_REV | TSC => true,
-        MCG_STATUS | DEBUGCTL => value == 0,
+        // Clearing it is the first half of reading it on Intel's processors.
+        UCODE_REV => value == 0,
+        // A guest's TSC is the host's.
+        TSC => true,
+        MCG_CAP | MCG_STATUS | MCG_CTL | MISC_ENABLE => read(cx, msr).is_some(),
+        AMD_HWCR | AMD_DE_CFG => read(cx, msr).is_some(),
+        // A report can be cleared, and not made up.
+        MC0_CTL..=LAST_BANK_END => match Bank::of(msr) {
+            (0..BANKS, Bank::Report) => value == 0,
+            _ => true,
+        },
+        DEBUGCTL => value == 0,
+        // Only to be read.
+        PLATFORM_ID | APIC_BASE | PLATFORM_INFO | PAT | PERF_CAPABILITIES => false,
+        AMD_SYSCFG | AMD_TOP_MEM | AMD_TOP_MEM2 | AMD_MMIO_CONF_BASE => false,
         _ => read(cx, msr) == Some(value),
     }
 }

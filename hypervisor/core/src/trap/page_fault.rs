@@ -89,6 +89,26 @@ fn allows(rights: u64, error: u32) -> bool {
         && (error & FETCH == 0 || rights & pte::NX == 0)
 }
 
+/// A page fault at an address that an emulated instruction could not use.
+pub(super) fn of_emulation<M: Machine>(
+    cx: &Cx<'_, M>,
+    regs: &mut CpuUserRegs,
+    addr: u64,
+    write: bool,
+) -> Result<(), Stop> {
+    let root = {
+        let arch = cx.vcpu.arch.lock();
+        if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
+            arch.kernel_root
+        } else {
+            arch.user_root
+        }
+    };
+    let present = root.is_some_and(|root| walk::translate(cx.machine(), root, addr).is_some());
+    let error = if present { PRESENT } else { 0 } | if write { WRITE } else { 0 };
+    deliver(cx, regs, error, addr)
+}
+
 /// Hands a page fault to the guest. Its kernel runs in ring 3 too, which the error code must not
 /// show.
 fn deliver<M: Machine>(

@@ -30,6 +30,13 @@ pub(super) enum Outcome {
     Again,
     /// The guest gets the #GP.
     Refused,
+    /// The guest gets a #PF instead: a string instruction's address could not be used.
+    Fault {
+        /// The address.
+        addr: u64,
+        /// It was to be written to.
+        write: bool,
+    },
 }
 
 /// Emulates the instruction at RIP, which raised #GP. Returns whether the fault is dealt with.
@@ -46,6 +53,10 @@ pub(super) fn emulate<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Res
         }
         Outcome::Again => Ok(true),
         Outcome::Refused => Ok(false),
+        Outcome::Fault { addr, write } => {
+            super::page_fault::of_emulation(cx, regs, addr, write)?;
+            Ok(true)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Machine checks: errors that the hardware finds in itself.
 //!
-//! An error that it could not correct ends in a panic that says what is known. Corrected ones are looked for once a
-//! minute on each CPU and go to the log, as are those that are found at boot.
+//! An error that it could not correct ends in a panic that says what is known. Corrected ones are looked for every eight
+//! seconds on each CPU; they go to the log, as those do that are found at boot, and to dom0.
 
 pub mod bank;
 
@@ -13,7 +13,9 @@ mod active {
     use core::fmt::Write;
     use core::sync::atomic::{AtomicU64, Ordering};
 
+    use oxen_core::CpuId;
     use oxen_core::Hypervisor;
+    use oxen_core::control::{Report, report_machine_check};
 
     use super::bank::{Bank, RESTART_VALID};
     use crate::console::println;
@@ -36,7 +38,7 @@ mod active {
     /// CPUID leaf 1 EDX: machine-check exception and architecture.
     const FEATURES: u32 = 1 << 7 | 1 << 14;
     /// Between two looks for corrected errors.
-    const PERIOD_NS: u64 = 60_000_000_000;
+    const PERIOD_NS: u64 = 8_000_000_000;
 
     /// When each CPU looks next.
     static NEXT: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
@@ -122,6 +124,15 @@ mod active {
         for bank in reports() {
             oxen_core::log_warning!(hv, "Machine check, CPU {}: {bank}", this_cpu().cpu);
             clear(bank.number);
+            let report = Report {
+                bank: u16::try_from(bank.number).unwrap_or(u16::MAX),
+                status: bank.status,
+                address: bank.address,
+                misc: bank.misc,
+                tsc: clock::rdtsc(),
+            };
+            let cpu = CpuId(u16::try_from(this_cpu().cpu).unwrap_or(0));
+            report_machine_check(hv, cpu, report);
         }
     }
 }

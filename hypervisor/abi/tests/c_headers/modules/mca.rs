@@ -22,6 +22,11 @@ pub(crate) fn add(table: &mut Table) {
         XEN_MC_NOMATCH = "XEN_MC_NOMATCH",
         XEN_MC_CANNOTHANDLE = "XEN_MC_CANNOTHANDLE",
         XEN_MC_NOTDELIVERED = "XEN_MC_NOTDELIVERED",
+        MC_TYPE_GLOBAL = "MC_TYPE_GLOBAL",
+        MC_TYPE_BANK = "MC_TYPE_BANK",
+        MC_FLAG_CORRECTABLE = "MC_FLAG_CORRECTABLE",
+        MC_FLAG_UNCORRECTABLE = "MC_FLAG_UNCORRECTABLE",
+        MC_FLAG_POLLED = "MC_FLAG_POLLED",
     );
     structs!(table, abi::McFetch, "struct xen_mc_fetch";
         flags = "flags",
@@ -60,6 +65,29 @@ pub(crate) fn add(table: &mut Table) {
         mc_cache_alignment = "mc_cache_alignment",
         mc_nmsrvals = "mc_nmsrvals",
         mc_msrvalues = "mc_msrvalues",
+    );
+    structs!(table, abi::McInfoGlobal, "struct mcinfo_global";
+        type_ = "common.type",
+        size = "common.size",
+        mc_domid = "mc_domid",
+        mc_vcpuid = "mc_vcpuid",
+        mc_socketid = "mc_socketid",
+        mc_coreid = "mc_coreid",
+        mc_core_threadid = "mc_core_threadid",
+        mc_apicid = "mc_apicid",
+        mc_flags = "mc_flags",
+        mc_gstatus = "mc_gstatus",
+    );
+    structs!(table, abi::McInfoBank, "struct mcinfo_bank";
+        type_ = "common.type",
+        size = "common.size",
+        mc_bank = "mc_bank",
+        mc_domid = "mc_domid",
+        mc_status = "mc_status",
+        mc_addr = "mc_addr",
+        mc_misc = "mc_misc",
+        mc_ctrl2 = "mc_ctrl2",
+        mc_tsc = "mc_tsc",
     );
     structs!(table, abi::McInfo, "struct mc_info";
         mi_nentries = "mi_nentries",

@@ -3,7 +3,6 @@
 use oxen_abi::Errno;
 use oxen_abi::physdev::PciDevice;
 use oxen_abi::sysctl::*;
-use oxen_abi::vcpu::RUNSTATE_RUNNING;
 
 use super::super::cpu_policy::{self, Kind, Place};
 use super::super::{Outcome, Union, put, take};
@@ -11,15 +10,11 @@ use crate::guest::GuestHandle;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::percpu::Cx;
-use crate::types::{CpuId, VcpuId};
+use crate::types::CpuId;
 
-/// Nanoseconds for which a CPU had nothing to run; `None` for a CPU that there is not.
-pub(in super::super) fn idle_time<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId) -> Option<u64> {
-    let idle = hv.idle_domain.get()?.vcpu(VcpuId(cpu.0))?;
-    let times = crate::time::runstate(&idle, hv.machine.now()).time;
-    usize::try_from(RUNSTATE_RUNNING)
-        .ok()
-        .and_then(|n| times.get(n).copied())
+/// Nanoseconds for which a CPU had nothing to run.
+pub(in super::super) fn idle_time<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId) -> u64 {
+    hv.cpu(cpu).idle_time.until(hv.machine.now())
 }
 
 fn count<M: Machine>(hv: &Hypervisor<M>) -> u32 {
@@ -34,7 +29,7 @@ pub(super) fn idle_times<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     for cpu in 0..request.nr_cpus {
         let id = CpuId(u16::try_from(cpu).unwrap_or(u16::MAX));
         let info = CpuInfo {
-            idletime: idle_time(cx.hv, id).unwrap_or(0),
+            idletime: idle_time(cx.hv, id),
         };
         handle.write_at(cx.machine(), u64::from(cpu), &info)?;
     }

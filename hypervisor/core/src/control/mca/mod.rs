@@ -1,13 +1,19 @@
 //! `HYPERVISOR_mca`: what dom0's machine-check log asks (xen-mca.h). The hypervisor ends the
-//! machine at a machine check it cannot go on after, and keeps no records, so there are never
-//! any to fetch.
+//! machine at a machine check it cannot go on after, so there are never any urgent records; those
+//! of corrected errors are kept for dom0, which is told by `VIRQ_MCA`.
+
+mod records;
 
 use oxen_abi::Errno;
 use oxen_abi::mca::*;
+use oxen_abi::xen::VIRQ_MCA;
+
+pub use records::{MachineChecks, Report};
 
 use super::{Outcome, Union, put, take};
 use crate::error::HcResult;
 use crate::guest::{GuestHandle, zeroed};
+use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::percpu::Cx;
 use crate::types::CpuId;
@@ -33,7 +39,7 @@ pub fn mca<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
         *to = from;
     }
     match op.cmd {
-        XEN_MC_FETCH => fetch(&mut union)?,
+        XEN_MC_FETCH => fetch(cx, &mut union)?,
         XEN_MC_PHYSCPUINFO => processors(cx, &mut union)?,
         _ => return Err(Errno::EINVAL.into()),
     };
@@ -44,20 +50,43 @@ pub fn mca<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     Ok(0)
 }
 
-/// `XEN_MC_fetch`: nothing there.
-fn fetch(u: &mut Union) -> Outcome {
+/// A bank of `cpu` has reported an error that was corrected: notes it for dom0, and tells it.
+pub fn report<M: Machine>(hv: &'static Hypervisor<M>, cpu: CpuId, report: Report) {
+    let place = place(hv, u32::from(cpu.0));
+    if hv.machine_checks.note(&place, report) {
+        crate::event::send_global_virq(hv, VIRQ_MCA);
+    }
+}
+
+/// `XEN_MC_fetch`: the oldest record that was not fetched yet; or, acknowledging, forgets one.
+/// Records are not urgent.
+fn fetch<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut request: McFetch = take(u);
-    let urgency = request.flags & (XEN_MC_NONURGENT | XEN_MC_URGENT);
-    if urgency != XEN_MC_NONURGENT && urgency != XEN_MC_URGENT {
-        return Err(Errno::EINVAL.into());
-    }
+    let urgent = match request.flags & (XEN_MC_NONURGENT | XEN_MC_URGENT) {
+        XEN_MC_NONURGENT => false,
+        XEN_MC_URGENT => true,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let records = &cx.hv.machine_checks;
     if request.flags & XEN_MC_ACK != 0 {
+        if !urgent {
+            records.forget(request.fetch_id);
+        }
         request.flags = XEN_MC_OK;
-    } else if request.data == 0 {
-        return Err(Errno::EINVAL.into());
-    } else {
-        (request.flags, request.fetch_id) = (XEN_MC_NODATA, 0);
+        return put(u, &request);
     }
+    if request.data == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let record = if urgent { None } else { records.oldest() };
+    (request.flags, request.fetch_id) = match record {
+        None => (XEN_MC_NODATA, 0),
+        Some((id, info)) => {
+            GuestHandle::new(request.data).write(cx.machine(), &*info)?;
+            records.fetched(id);
+            (XEN_MC_OK, id)
+        }
+    };
     put(u, &request)
 }
 
@@ -81,13 +110,32 @@ fn processors<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     put(u, &request)
 }
 
+/// Where a CPU is.
+struct Place {
+    socket: u32,
+    core: u16,
+    thread: u16,
+    apic: u32,
+}
+
+fn place<M: Machine>(hv: &Hypervisor<M>, cpu: u32) -> Place {
+    let narrow = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    let threads = hv.host.threads_per_core.max(1);
+    let cores = hv.host.cores_per_socket.max(1);
+    let (apic, _) = hv.machine.cpu_ids(CpuId(narrow(cpu)));
+    Place {
+        socket: cpu / threads.saturating_mul(cores),
+        core: narrow(cpu / threads % cores),
+        thread: narrow(cpu % threads),
+        apic,
+    }
+}
+
 fn processor<M: Machine>(cx: &Cx<'_, M>, cpu: u32) -> McLogicalCpu {
     let machine = cx.machine();
     let cpuid = |leaf| machine.cpuid(leaf, 0);
     let host = &cx.hv.host;
-    let threads = host.threads_per_core.max(1);
-    let cores = host.cores_per_socket.max(1);
-    let (apic, _) = machine.cpu_ids(CpuId(u16::try_from(cpu).unwrap_or(0)));
+    let place = place(cx.hv, cpu);
     let [highest, b, c, d] = cpuid(0);
     let [signature, ..] = cpuid(1);
     let base_family = signature >> 8 & 0xf;
@@ -106,16 +154,15 @@ fn processor<M: Machine>(cx: &Cx<'_, M>, cpu: u32) -> McLogicalCpu {
         };
     let [_, _, c1, d1] = cpuid(1);
     let [_, _, ce1, de1] = cpuid(0x8000_0001);
-    let narrow = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     let mut info: McLogicalCpu = zeroed();
     info.mc_cpunr = cpu;
-    info.mc_chipid = cpu / (threads * cores);
-    info.mc_coreid = narrow(cpu / threads % cores);
-    info.mc_threadid = narrow(cpu % threads);
-    info.mc_apicid = apic;
-    info.mc_ncores = cores;
-    info.mc_ncores_active = cores;
-    info.mc_nthreads = threads;
+    info.mc_chipid = place.socket;
+    info.mc_coreid = place.core;
+    info.mc_threadid = place.thread;
+    info.mc_apicid = place.apic;
+    info.mc_ncores = host.cores_per_socket.max(1);
+    info.mc_ncores_active = info.mc_ncores;
+    info.mc_nthreads = host.threads_per_core.max(1);
     info.mc_cpuid_level = i32::try_from(highest).unwrap_or(i32::MAX);
     info.mc_family = family;
     info.mc_vendor = match b {
