@@ -10,7 +10,7 @@ use oxen_abi::version::XENVER_VERSION;
 
 use crate::cmdline::CommandLine;
 use crate::sys::{self, hypercall};
-use crate::{bench, conformance, fuzz, pair, peer, println};
+use crate::{bench, conformance, fuzz, machine_check, pair, peer, println};
 
 /// Runs the mode of the command line and ends the domain: `exit=reboot` makes a dom0 reboot the
 /// machine at the end instead of powering it off.
@@ -29,6 +29,7 @@ pub(crate) fn run() -> ! {
             fuzz::run(&line);
         }
         Some("bench") => quietly(&line, || bench::run(&line)),
+        Some("machine-check") => quietly(&line, machine_check::run),
         Some("peer") => quietly(&line, peer::run),
         Some("fuzzer") => quietly(&line, || fuzz::send(&line)),
         Some("crash") => shutdown(SHUTDOWN_CRASH),

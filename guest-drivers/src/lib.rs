@@ -3,7 +3,8 @@
 //! The kernel (`oxen-test-guest`) is the tests' favourite guest. Its command line says what it
 //! does: `mode=hello` prints a line and powers off, `mode=conformance` checks the hypercalls,
 //! `mode=pair` (dom0) what takes two domains, with copies of itself that it builds, `mode=fuzz`
-//! (dom0) has such copies send random hypercalls on two vCPUs, `mode=bench` measures them.
+//! (dom0) has such copies send random hypercalls on two vCPUs, `mode=bench` measures them,
+//! `mode=machine-check` (dom0) prints the first error that the hardware corrects.
 //!
 //! `sys` is the lowest module and the only one with unsafe code. It is there on bare metal
 //! only; the parts above it that are plain logic build and are tested on the host as well.
@@ -23,6 +24,8 @@ pub mod event;
 pub mod fuzz;
 #[cfg(target_os = "none")]
 mod kernel;
+#[cfg(target_os = "none")]
+mod machine_check;
 #[cfg(target_os = "none")]
 pub mod pagetable;
 #[cfg(target_os = "none")]

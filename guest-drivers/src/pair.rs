@@ -1,6 +1,7 @@
 //! `mode=pair`: dom0 builds copies of itself and checks what takes two domains.
 
 mod grants;
+mod host;
 mod lifecycle;
 mod sharing;
 mod tools;
@@ -107,5 +108,6 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     sharing::run(&mut suite);
     grants::run(&mut suite);
     tools::run(&mut suite);
+    host::run(&mut suite);
     suite.finish()
 }

@@ -9,7 +9,10 @@ use oxen_abi::grant_table::{
     GTF_ACCEPT_TRANSFER, GTF_PERMIT_ACCESS, GTF_READONLY, GTF_SUB_PAGE, GTF_TRANSITIVE,
 };
 use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP};
-use oxen_abi::sched::{SCHEDOP_BLOCK, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
+use oxen_abi::sched::{
+    SCHEDOP_BLOCK, SCHEDOP_SHUTDOWN_CODE, SCHEDOP_WATCHDOG, SHUTDOWN_CRASH, SHUTDOWN_POWEROFF,
+    Shutdown, Watchdog,
+};
 
 use crate::conformance::{Table, TableV2};
 use crate::pagetable::{self, RO};
@@ -52,6 +55,11 @@ pub(crate) const REPORT_CPUID: u64 = 9;
 
 /// Maps a page of its own uncached, and reports the error, or 0.
 pub(crate) const UNCACHED: u64 = 10;
+
+/// Says how its end is to be understood ([`VALUE`]), without an end.
+pub(crate) const SAY_CODE: u64 = 11;
+/// Starts a watchdog of a second, and spins.
+pub(crate) const WATCHDOG: u64 = 12;
 
 /// Reference of the page granted read-write to dom0.
 pub(crate) const WRITABLE: u32 = 8;
@@ -121,11 +129,26 @@ pub(crate) fn run() {
             REPORT_ACCEPTED => page[VALUE].store(table.flags(TAKES as usize), Ordering::SeqCst),
             POWEROFF => crate::kernel::shutdown(SHUTDOWN_POWEROFF),
             CRASH => crate::kernel::shutdown(SHUTDOWN_CRASH),
-            SPIN => loop {
-                page[SPINS].fetch_add(1, Ordering::Relaxed);
-            },
+            SAY_CODE => {
+                let reason = u32::try_from(page[VALUE].load(Ordering::SeqCst)).unwrap_or(0);
+                let mut code = Shutdown { reason };
+                let said = hypercall::op(HYPERVISOR_SCHED_OP, SCHEDOP_SHUTDOWN_CODE, &mut code);
+                page[VALUE].store(said.is_ok().into(), Ordering::SeqCst);
+            }
+            WATCHDOG => {
+                let mut watchdog = Watchdog { id: 0, timeout: 1 };
+                let _ = hypercall::op(HYPERVISOR_SCHED_OP, SCHEDOP_WATCHDOG, &mut watchdog);
+                spin(page);
+            }
+            SPIN => spin(page),
             _ => {}
         }
+    }
+}
+
+fn spin(page: &[AtomicU64; 512]) -> ! {
+    loop {
+        page[SPINS].fetch_add(1, Ordering::Relaxed);
     }
 }
 

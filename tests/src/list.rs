@@ -431,6 +431,20 @@ pub const BOOT_RUNS: &[BootRun] = &[
         ..PLAIN
     },
     BootRun {
+        name: "a corrected error of the hardware",
+        kernel: Kernel::TestGuest("mode=machine-check exit=reboot"),
+        steps: &[
+            Shows("WAITING for a machine check"),
+            Monitor("mce 0 9 0x9c00000000000134 0x0 0x12345000 0x8c"),
+            Shows("Machine check, CPU 0: bank 9: status 0x9c00000000000134 .corrected"),
+            Shows(
+                "RECORD of 2 entries, flags 0x9: bank 9 status 0x9c00000000000134 address 0x12345000 misc 0x8c",
+            ),
+            Shows("NO FURTHER RECORD"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
         name: "options without effect and wrong ones",
         hypervisor_args: "vga=text-80x50 noirqbalance edid=no edd=maybe tbuf_size=4 apic=summit dma_bits=eleven \
                           dma_emergency_pool=lots hap noapic lapic no-real-mode nmi=perhaps watchdog=sometimes \

@@ -5,7 +5,10 @@ use core::sync::atomic::Ordering;
 use oxen_abi::Errno;
 use oxen_abi::event_channel as abi;
 use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_XEN_VERSION};
-use oxen_abi::xen::{DOMID_SELF, NR_VIRQS, VIRQ_CONSOLE, VIRQ_DEBUG, VIRQ_DOM_EXC, VIRQ_TIMER};
+use oxen_abi::xen::{
+    DOMID_SELF, NR_VIRQS, VIRQ_CON_RING, VIRQ_CONSOLE, VIRQ_DEBUG, VIRQ_DOM_EXC, VIRQ_ENOMEM,
+    VIRQ_MCA, VIRQ_PCPU_STATE, VIRQ_TIMER,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::version::UNMAPPED;
@@ -246,6 +249,51 @@ fn states(s: &mut Suite<'_>) {
         for virq in [VIRQ_DOM_EXC, VIRQ_CONSOLE] {
             same!(bind_virq(virq, 1), Err(Errno::EINVAL));
         }
+        Ok(())
+    });
+    s.check("events/virqs_of_the_host", || {
+        // Whoever binds them: they come to the domain that handles them.
+        for virq in [
+            VIRQ_CONSOLE,
+            VIRQ_DOM_EXC,
+            VIRQ_CON_RING,
+            VIRQ_PCPU_STATE,
+            VIRQ_ENOMEM,
+            VIRQ_MCA,
+        ] {
+            let port = good!(bind_virq(virq, 0));
+            same!(bind_virq(virq, 0), Err(Errno::EEXIST));
+            let state = good!(status(port));
+            same!((state.status, state.u[0]), (abi::EVTCHNSTAT_VIRQ, virq));
+            // Only the hypervisor sends them.
+            same!(send(port), Err(Errno::EINVAL));
+            good!(close(port));
+        }
+        Ok(())
+    });
+    let privileged = s.privileged;
+    s.check("events/virq_of_a_debug_key", || {
+        if !privileged {
+            super::skip!("dom0 only");
+        }
+        let port = good!(bind_virq(VIRQ_DEBUG, 0));
+        set_mask(port, false)?;
+        let before = event::count(port);
+        crate::domain::control::debug_keys(*b"q");
+        super::timers::wait_for("the event", || event::count(port) == before + 1)?;
+        good!(close(port));
+        Ok(())
+    });
+    s.check("events/virq_of_the_console_ring", || {
+        if !privileged {
+            super::skip!("dom0 only");
+        }
+        let port = good!(bind_virq(VIRQ_CON_RING, 0));
+        set_mask(port, false)?;
+        let before = event::count(port);
+        crate::domain::control::debug_keys(*b"h");
+        super::timers::wait_for("the event", || event::count(port) > before)?;
+        good!(close(port));
         Ok(())
     });
     s.check("events/bind_vcpu", || {

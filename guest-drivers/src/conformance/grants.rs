@@ -278,6 +278,53 @@ fn mapping(s: &mut Suite<'_>, table: &Table) {
         table.revoke(REF);
         Ok(())
     });
+    s.check("grants/many_handles", || {
+        // More than a page of the hypervisor's has room for: it gets further ones. Of each kind of
+        // use of an entry Xen counts up to 127.
+        const EACH: usize = 120;
+        const ENTRIES: usize = 12;
+        let page = Frame::new();
+        let mut handles = [0u32; EACH * ENTRIES];
+        for entry in REF..REF + ENTRIES {
+            table.grant(entry, page.mfn(), abi::GTF_PERMIT_ACCESS);
+        }
+        // A domain may have fewer, and it may have them all again.
+        let mut most = None;
+        for _ in 0..2 {
+            let mut count = 0;
+            for (place, slot) in handles.iter_mut().enumerate() {
+                let entry = reference + u32::try_from(place / EACH).unwrap_or(0);
+                let (status, handle) = map(own, entry, 0, abi::GNTMAP_DEVICE_MAP)?;
+                if status == abi::GNTST_NO_SPACE {
+                    break;
+                }
+                same!(status, abi::GNTST_OKAY);
+                *slot = handle;
+                count += 1;
+            }
+            ensure!(count >= 200, "only {count} handles");
+            same!(count, *most.get_or_insert(count));
+            let used = handles.get_mut(..count).unwrap_or(&mut []);
+            used.sort_unstable();
+            for pair in used.windows(2) {
+                ensure!(pair[0] != pair[1], "handle {} was given twice", pair[0]);
+            }
+            for handle in used {
+                let mut back = abi::UnmapGrantRef {
+                    dev_bus_addr: page.mfn() << 12,
+                    handle: *handle,
+                    ..abi::UnmapGrantRef::default()
+                };
+                same!(op(abi::GNTTABOP_UNMAP_GRANT_REF, &mut back), Ok(0));
+                same!(back.status, abi::GNTST_OKAY);
+            }
+        }
+        for entry in REF..REF + ENTRIES {
+            same!(table.flags(entry) & 0x18, 0);
+            table.revoke(entry);
+        }
+        Ok(())
+    });
     s.check("grants/map_refused", || {
         let (page, place) = (Frame::new(), place()?);
         let status = |domain, reference, address, flags| -> Outcome<i16> {

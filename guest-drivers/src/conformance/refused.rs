@@ -63,7 +63,12 @@ const EXPECTED: &[Expected] = &[
     },
 ];
 
-fn mca_call(cmd: u32, interface_version: u32, u: &mut [u64; 18]) -> hypercall::Result {
+/// A call of the machine-check interface.
+pub(crate) fn mca_call(cmd: u32, u: &mut [u64; 18]) -> hypercall::Result {
+    mca_call_of(cmd, mca::XEN_MCA_INTERFACE_VERSION, u)
+}
+
+fn mca_call_of(cmd: u32, interface_version: u32, u: &mut [u64; 18]) -> hypercall::Result {
     let mut call = mca::Mc {
         cmd,
         interface_version,
@@ -76,10 +81,9 @@ fn mca_call(cmd: u32, interface_version: u32, u: &mut [u64; 18]) -> hypercall::R
 
 fn machine_checks(s: &mut Suite<'_>) {
     let privileged = s.privileged;
-    let version = mca::XEN_MCA_INTERFACE_VERSION;
     s.check("mca/processors", || {
         let mut u = [0; 18];
-        let result = mca_call(mca::XEN_MC_PHYSCPUINFO, version, &mut u);
+        let result = mca_call(mca::XEN_MC_PHYSCPUINFO, &mut u);
         if !privileged {
             same!(result, Err(Errno::EPERM));
             return Ok(());
@@ -93,7 +97,7 @@ fn machine_checks(s: &mut Suite<'_>) {
         let room = count.min(cpus.len() as u64);
         u = [0; 18];
         (u[0], u[1]) = (room, hypercall::slice_address(&mut cpus));
-        same!(mca_call(mca::XEN_MC_PHYSCPUINFO, version, &mut u), Ok(0));
+        same!(mca_call(mca::XEN_MC_PHYSCPUINFO, &mut u), Ok(0));
         same!(u[0] & 0xffff_ffff, room);
         let Some(mut cpu) = cpus.into_iter().find(|cpu| cpu.mc_cpunr == 0) else {
             return Err(super::Why::new(format_args!("no CPU 0")));
@@ -107,7 +111,7 @@ fn machine_checks(s: &mut Suite<'_>) {
         );
         (u[0], u[1]) = (0, hypercall::address(&mut cpu));
         same!(
-            mca_call(mca::XEN_MC_PHYSCPUINFO, version, &mut u),
+            mca_call(mca::XEN_MC_PHYSCPUINFO, &mut u),
             Err(Errno::EINVAL)
         );
         Ok(())
@@ -121,22 +125,23 @@ fn machine_checks(s: &mut Suite<'_>) {
         u[2] = hypercall::address(&mut room);
         for urgency in [mca::XEN_MC_NONURGENT, mca::XEN_MC_URGENT] {
             u[0] = u64::from(urgency);
-            same!(mca_call(mca::XEN_MC_FETCH, version, &mut u), Ok(0));
+            same!(mca_call(mca::XEN_MC_FETCH, &mut u), Ok(0));
             same!(u[0] & 0xffff_ffff, u64::from(mca::XEN_MC_NODATA));
         }
         u[0] = 0;
-        same!(
-            mca_call(mca::XEN_MC_FETCH, version, &mut u),
-            Err(Errno::EINVAL)
-        );
+        same!(mca_call(mca::XEN_MC_FETCH, &mut u), Err(Errno::EINVAL));
         u[0] = u64::from(mca::XEN_MC_NONURGENT);
         same!(
-            mca_call(mca::XEN_MC_FETCH, version + 1, &mut u),
+            mca_call_of(
+                mca::XEN_MC_FETCH,
+                mca::XEN_MCA_INTERFACE_VERSION + 1,
+                &mut u
+            ),
             Err(Errno::EACCES)
         );
-        same!(mca_call(77, version, &mut u), Err(Errno::EINVAL));
+        same!(mca_call(77, &mut u), Err(Errno::EINVAL));
         same!(
-            mca_call(mca::XEN_MC_NOTIFYDOMAIN, version, &mut u),
+            mca_call(mca::XEN_MC_NOTIFYDOMAIN, &mut u),
             Err(Errno::EINVAL)
         );
         same!(

@@ -10,7 +10,7 @@ use oxen_abi::hypercall::{
     HYPERVISOR_STACK_SWITCH, HYPERVISOR_VM_ASSIST, HYPERVISOR_XEN_VERSION, MulticallEntry,
 };
 use oxen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp};
-use oxen_abi::physdev::{PHYSDEVOP_SET_IOPL, SetIopl};
+use oxen_abi::physdev::{PHYSDEVOP_SET_IOBITMAP, PHYSDEVOP_SET_IOPL, SetIobitmap, SetIopl};
 use oxen_abi::xen::{
     DOMID_SELF, VMASST_CMD_DISABLE, VMASST_CMD_ENABLE, VMASST_TYPE_ARCHITECTURAL_IOPL,
 };
@@ -103,16 +103,61 @@ fn in_user_mode(code: &[u8], flags: u64, vector: u64) -> Outcome<probe::Fault> {
 }
 
 pub(super) fn run(s: &mut Suite<'_>) {
+    // All checks need it, whichever are asked for.
+    let top = vcpu::user_trap_stack_top();
+    let set = hypercall::call(HYPERVISOR_STACK_SWITCH, [u64::from(FLAT_KERNEL_SS), top]);
     s.check("stack_switch/set", || {
-        same!(
-            hypercall::call(
-                HYPERVISOR_STACK_SWITCH,
-                [u64::from(FLAT_KERNEL_SS), vcpu::user_trap_stack_top()]
-            ),
-            Ok(0)
-        );
+        same!(set, Ok(0));
         Ok(())
     });
+    checks(s);
+    port_checks(s);
+}
+
+/// A process that may use a port by its I/O bitmap.
+fn port_checks(s: &mut Suite<'_>) {
+    s.check("user/port_io_by_bitmap", || {
+        let bitmap = Frame::new();
+        let set = |nr_ports: u32| {
+            let mut arg = SetIobitmap {
+                bitmap: bitmap.address(),
+                nr_ports,
+                ..SetIobitmap::default()
+            };
+            hypercall::op(HYPERVISOR_PHYSDEV_OP, PHYSDEVOP_SET_IOBITMAP, &mut arg)
+        };
+        let set_iopl = |iopl| {
+            let mut arg = SetIopl { iopl };
+            hypercall::op(HYPERVISOR_PHYSDEV_OP, PHYSDEVOP_SET_IOPL, &mut arg)
+        };
+        // in al, 0x80; int3
+        let code = [0xe4, 0x80, 0xcc];
+        bitmap.fill(0);
+        good!(set_iopl(1));
+        same!(set(0x81), Ok(0));
+        let allowed = in_user_mode(&code, 0, probe::BP).map(|_| ());
+        // One bit a port: set, it forbids.
+        bitmap.words()[2].store(1, Ordering::SeqCst);
+        let forbidden = in_user_mode(&code, 0, probe::GP).map(|_| ());
+        // Ports past the end of the bitmap are forbidden.
+        bitmap.fill(0);
+        same!(set(0x80), Ok(0));
+        let beyond = in_user_mode(&code, 0, probe::GP).map(|_| ());
+        same!(set(0), Ok(0));
+        let none = in_user_mode(&code, 0, probe::GP).map(|_| ());
+        // IOPL 3 is for all ports.
+        good!(set_iopl(3));
+        let by_iopl = in_user_mode(&code, 0, probe::BP).map(|_| ());
+        good!(set_iopl(1));
+        allowed?;
+        forbidden?;
+        beyond?;
+        none?;
+        by_iopl
+    });
+}
+
+fn checks(s: &mut Suite<'_>) {
     s.check("user/syscall", || {
         // syscall
         let fault = in_user_mode(&[0x0f, 0x05], 0, trap::SYSCALL)?;

@@ -100,7 +100,10 @@ fn conformance(s: &mut Suite<'_>) {
     let mut verdict = false;
     let outcome = whole_life(b"mode=conformance", 120, |line| {
         if let Some(check) = line.strip_prefix("CHECK ") {
-            failed += u32::from(check.contains(" FAIL"));
+            if check.contains(" FAIL") {
+                failed += 1;
+                crate::println!("in the guest: {check}");
+            }
             passed += u32::from(check.ends_with(" ok"));
         }
         verdict |= line.starts_with("VERDICT");

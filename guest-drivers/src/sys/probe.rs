@@ -110,6 +110,17 @@ pub fn write(address: u64, value: u64) -> Probe<()> {
     outcome(())
 }
 
+/// Writes 4 bytes, as [`write`].
+pub fn write32(address: u64, value: u32) -> Probe<()> {
+    assert!(
+        !super::frame::is_rust_memory(address),
+        "probe writes to Rust memory at {address:#x}"
+    );
+    // SAFETY: as for `write`.
+    unsafe { probe_asm!("mov [{a}], {v:e}"; v = in(reg) value, a = in(reg) address) };
+    outcome(())
+}
+
 /// Compares and exchanges 8 bytes with a lock prefix; returns what was there.
 pub fn compare_exchange(address: u64, old: u64, new: u64) -> Probe<u64> {
     assert!(
@@ -328,6 +339,54 @@ pub fn outb(port: u16, value: u8) -> Probe<()> {
     // SAFETY: writes a port that the hypervisor lets this domain write, or emulates.
     unsafe { probe_asm!("out dx, al"; in("dx") port, in("al") value) };
     outcome(())
+}
+
+/// IN, two bytes.
+pub fn inw(port: u16) -> Probe<u16> {
+    let mut value = 0u16;
+    // SAFETY: as for `inb`.
+    unsafe { probe_asm!("in ax, dx"; in("dx") port, inout("ax") value) };
+    outcome(value)
+}
+
+/// IN, four bytes.
+pub fn inl(port: u16) -> Probe<u32> {
+    let mut value = 0u32;
+    // SAFETY: as for `inb`.
+    unsafe { probe_asm!("in eax, dx"; in("dx") port, inout("eax") value) };
+    outcome(value)
+}
+
+/// OUT, four bytes.
+pub fn outl(port: u16, value: u32) -> Probe<()> {
+    // SAFETY: as for `outb`.
+    unsafe { probe_asm!("out dx, eax"; in("dx") port, in("eax") value) };
+    outcome(())
+}
+
+/// REP INSB into an address, which must not be that of a Rust object; returns how many bytes were
+/// left out.
+pub fn rep_insb(port: u16, address: u64, count: u64) -> Probe<u64> {
+    assert!(
+        !super::frame::is_rust_memory(address),
+        "probe reads ports into Rust memory at {address:#x}"
+    );
+    let mut left = count;
+    // SAFETY: the address is not that of a Rust object; the rest is as for `inb`.
+    unsafe {
+        probe_asm!("rep insb"; in("dx") port, inout("rdi") address => _, inout("rcx") left);
+    };
+    outcome(left)
+}
+
+/// REP OUTSB from an address; returns how many bytes were left out.
+pub fn rep_outsb(port: u16, address: u64, count: u64) -> Probe<u64> {
+    let mut left = count;
+    // SAFETY: as for `outb`; a read of any address changes nothing.
+    unsafe {
+        probe_asm!("rep outsb"; in("dx") port, inout("rsi") address => _, inout("rcx") left);
+    };
+    outcome(left)
 }
 
 /// Reads 8 bytes through FS.

@@ -1,0 +1,236 @@
+//! platform_op, operation by operation.
+
+use oxen_abi::Errno;
+use oxen_abi::hypercall::HYPERVISOR_PLATFORM_OP;
+use oxen_abi::platform as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::version::{UNMAPPED, is_oxen};
+use super::{Suite, ensure, same};
+use crate::sys::{cpu, hypercall};
+use crate::time::now;
+
+/// A platform operation; the argument is read back.
+fn platform<T: FromBytes + IntoBytes + Immutable>(cmd: u32, arg: &mut T) -> hypercall::Result {
+    let mut call = abi::PlatformOp {
+        cmd,
+        interface_version: abi::XENPF_INTERFACE_VERSION,
+        ..abi::PlatformOp::default()
+    };
+    arg.write_to_prefix(call.u.as_mut_bytes())
+        .map_err(|_| Errno::E2BIG)?;
+    let result = hypercall::call(HYPERVISOR_PLATFORM_OP, [hypercall::address(&mut call)]);
+    if let Ok((out, _)) = T::read_from_prefix(call.u.as_bytes()) {
+        *arg = out;
+    }
+    result
+}
+
+fn processors(s: &mut Suite<'_>) {
+    s.check("platform_op/get_cpu_version", || {
+        let mut info = abi::PcpuVersion::default();
+        same!(platform(abi::XENPF_GET_CPU_VERSION, &mut info), Ok(0));
+        let [_, b, c, d] = cpu::cpuid(0, 0);
+        let name = [b, d, c].map(u32::to_le_bytes);
+        same!(info.vendor_id, *name.as_flattened());
+        ensure!(info.family >= 5, "family {}", info.family);
+        // Past the last one there is nothing to tell.
+        info.xen_cpuid = info.max_present + 1;
+        same!(platform(abi::XENPF_GET_CPU_VERSION, &mut info), Ok(0));
+        same!((info.vendor_id, info.family), ([0; 12], 0));
+        Ok(())
+    });
+    s.check("platform_op/idle_time", || {
+        let (mut map, mut times) = ([u64::MAX], [0u64; 64]);
+        let mut arg = abi::GetIdleTime {
+            cpumap_bitmap: hypercall::slice_address(&mut map),
+            cpumap_nr_cpus: 64,
+            idletime: hypercall::slice_address(&mut times),
+            ..abi::GetIdleTime::default()
+        };
+        let before = now();
+        let result = platform(abi::XENPF_GETIDLETIME, &mut arg);
+        if result == Err(Errno::ENOSYS) {
+            super::skip!("Xen tells it only where dom0 drives frequencies");
+        }
+        same!(result, Ok(0));
+        // The map is cut to what there is.
+        ensure!(
+            map[0] & 1 == 1 && map[0] != u64::MAX && arg.now >= before,
+            "CPUs {:#x} at {}",
+            map[0],
+            arg.now
+        );
+        ensure!(times[0] <= arg.now, "{} idle of {}", times[0], arg.now);
+        Ok(())
+    });
+    s.check("platform_op/unknown_processors", || {
+        let mut info = abi::PcpuInfo {
+            xen_cpuid: 4000,
+            ..abi::PcpuInfo::default()
+        };
+        same!(platform(abi::XENPF_GET_CPUINFO, &mut info), Ok(0));
+        same!(info.flags & abi::XEN_PCPU_FLAGS_INVALID, 2);
+        for cmd in [abi::XENPF_CPU_ONLINE, abi::XENPF_CPU_OFFLINE] {
+            ensure!(
+                platform(cmd, &mut abi::CpuOl { cpuid: 4000 }).is_err(),
+                "CPU 4000"
+            );
+        }
+        // The boot CPU stays.
+        ensure!(
+            platform(abi::XENPF_CPU_OFFLINE, &mut abi::CpuOl { cpuid: 0 }).is_err(),
+            "CPU 0 went away"
+        );
+        Ok(())
+    });
+}
+
+fn firmware(s: &mut Suite<'_>) {
+    s.check("platform_op/firmware_info", || {
+        let ask = |type_, index| {
+            let mut arg = abi::FirmwareInfo {
+                type_,
+                index,
+                ..abi::FirmwareInfo::default()
+            };
+            platform(abi::XENPF_FIRMWARE_INFO, &mut arg)
+        };
+        // There may be a disk or not, but there is an end.
+        for type_ in [abi::XEN_FW_DISK_INFO, abi::XEN_FW_DISK_MBR_SIGNATURE] {
+            let end = (0..256).find(|index| ask(type_, *index) == Err(Errno::ESRCH));
+            ensure!(end.is_some(), "no end of {type_}");
+            same!(ask(type_, u32::MAX), Err(Errno::ESRCH));
+        }
+        same!(ask(abi::XEN_FW_VBEDDC_INFO, 1), Err(Errno::ESRCH));
+        same!(ask(abi::XEN_FW_KBD_SHIFT_FLAGS, 0), Ok(0));
+        same!(ask(abi::XEN_FW_KBD_SHIFT_FLAGS, 1), Err(Errno::ESRCH));
+        // Started by BIOS.
+        ensure!(
+            ask(abi::XEN_FW_EFI_INFO, abi::XEN_FW_EFI_VERSION).is_err(),
+            "EFI"
+        );
+        for type_ in [0, 77, u32::MAX] {
+            same!(ask(type_, 0), Err(Errno::EINVAL));
+        }
+        Ok(())
+    });
+    s.check("platform_op/sleep_refused", || {
+        const START: u16 = 1 << 13;
+        let sleep = |sleep_state, val_a, val_b, flags| {
+            let mut arg = abi::EnterAcpiSleep {
+                val_a,
+                val_b,
+                sleep_state,
+                flags,
+            };
+            platform(abi::XENPF_ENTER_ACPI_SLEEP, &mut arg)
+        };
+        for (state, a, b, flags) in [
+            // No such state.
+            (0, START, START, 0),
+            (6, START, START, 0),
+            (u32::MAX, START, START, 0),
+            // Unknown flags.
+            (5, START, START, 2),
+            // One register would start to sleep and the other not: Xen does as it is told.
+            (5, START, 0, 0),
+            (5, 0, START, 0),
+            (5, 0, 0, 0),
+        ] {
+            if state == 5 && flags == 0 && !is_oxen()? {
+                continue;
+            }
+            ensure!(
+                sleep(state, a, b, flags).is_err(),
+                "S{state} with {a:#x}, {b:#x}, {flags}"
+            );
+        }
+        Ok(())
+    });
+    s.check("platform_op/capabilities_of_processors", || {
+        // _PDC: a revision, a number of words, the words.
+        let mut buffer = [1u32, 1, 0xff];
+        let pdc = |buffer: u64| {
+            let mut arg = abi::SetProcessorPminfo {
+                type_: abi::XEN_PM_PDC,
+                ..abi::SetProcessorPminfo::default()
+            };
+            arg.u[0] = buffer;
+            platform(abi::XENPF_SET_PROCESSOR_PMINFO, &mut arg)
+        };
+        same!(pdc(hypercall::slice_address(&mut buffer)), Ok(0));
+        same!((buffer[0], buffer[1]), (1, 1));
+        buffer[0] = 2;
+        same!(
+            pdc(hypercall::slice_address(&mut buffer)),
+            Err(Errno::EINVAL)
+        );
+        same!(pdc(UNMAPPED), Err(Errno::EFAULT));
+        let mut unknown = abi::SetProcessorPminfo {
+            type_: 77,
+            ..abi::SetProcessorPminfo::default()
+        };
+        ensure!(
+            platform(abi::XENPF_SET_PROCESSOR_PMINFO, &mut unknown).is_err(),
+            "an unknown kind"
+        );
+        Ok(())
+    });
+}
+
+fn others(s: &mut Suite<'_>) {
+    s.check("platform_op/not_done", || {
+        // Newer than 4.17, or numbers of nothing.
+        for cmd in [0, 16, 18, 64, 65, 1000, u32::MAX] {
+            same!(platform(cmd, &mut [0u64; 16]), Err(Errno::ENOSYS));
+        }
+        // Answered in some way, with arguments that mean nothing.
+        for cmd in [
+            abi::XENPF_MICROCODE_UPDATE,
+            abi::XENPF_EFI_RUNTIME_CALL,
+            abi::XENPF_CHANGE_FREQ,
+            abi::XENPF_CPU_HOTADD,
+            abi::XENPF_MEM_HOTADD,
+        ] {
+            ensure!(
+                platform(cmd, &mut [u64::MAX; 16]).is_err(),
+                "{cmd} with nonsense"
+            );
+        }
+        Ok(())
+    });
+    s.check("platform_op/set_time", || {
+        let settime = |secs, nsecs| {
+            let mut arg = abi::SetTime64 {
+                secs,
+                nsecs,
+                system_time: now(),
+                ..abi::SetTime64::default()
+            };
+            platform(abi::XENPF_SETTIME64, &mut arg)
+        };
+        let info = super::some!(crate::sys::shared::info());
+        let wall = || u64::from(info.wc_sec.load(core::sync::atomic::Ordering::SeqCst));
+        let seconds = now() / 1_000_000_000;
+        let true_time = wall() + seconds;
+        // A day later, and back.
+        same!(settime(true_time + 86_400, 0), Ok(0));
+        let later = wall() + seconds;
+        same!(settime(true_time, 0), Ok(0));
+        let back = wall() + seconds;
+        ensure!(
+            later.abs_diff(true_time + 86_400) <= 1 && back.abs_diff(true_time) <= 1,
+            "{true_time}, then {later}, then {back}"
+        );
+        Ok(())
+    });
+}
+
+pub(super) fn run(s: &mut Suite<'_>) {
+    if s.privileged {
+        processors(s);
+        firmware(s);
+        others(s);
+    }
+}
