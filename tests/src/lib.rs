@@ -5,6 +5,8 @@
 //! uses these two for its own runs as well.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod book;
 pub mod boot_time;
 pub mod boots;
 pub mod checks;
