@@ -85,6 +85,9 @@ pub(crate) fn secondary_round(command: u64) {
     if command == bench::ANSWER {
         return bench::answer();
     }
+    if command == conformance::LOOK {
+        return conformance::look();
+    }
     let _ = match command {
         0 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_YIELD), 0]),
         1 => hypercall::call(HYPERVISOR_SCHED_OP, [u64::from(SCHEDOP_BLOCK), 0]),

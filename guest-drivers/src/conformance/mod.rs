@@ -33,6 +33,7 @@ mod platform;
 mod ports;
 mod refused;
 mod reservation;
+mod roots;
 mod sched;
 mod screen;
 mod shared_info;
@@ -51,6 +52,7 @@ pub(crate) use grants_given::{give, renew};
 pub(crate) use grants_v2::TableV2;
 pub(crate) use pinning::mmuext_for;
 pub(crate) use refused::mca_call;
+pub(crate) use roots::{LOOK, look};
 pub(crate) use traps::faulted;
 pub(crate) use version::UNMAPPED;
 

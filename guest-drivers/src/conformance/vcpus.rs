@@ -336,6 +336,7 @@ fn second(s: &mut Suite<'_>) {
         good!(close(port));
         Ok(())
     });
+    super::roots::run(s);
     s.check("smp/down", || {
         vcpu::COMMAND.store(2, Ordering::SeqCst);
         wait_for("the vCPU to go down", || {
