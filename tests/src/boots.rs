@@ -6,9 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::console::{Console, Lines};
+use crate::monitor;
 use crate::qemu::{Machine, Port};
 use crate::session::{When, with_log};
 
@@ -57,6 +58,29 @@ pub enum Step {
     Types(&'static str),
     /// QEMU's monitor gets a command.
     Monitor(&'static str),
+    /// While CPU 0 runs a guest, this is right of what the monitor lists as mapped (`info mem`).
+    InGuest(fn(&str) -> Result<()>),
+}
+
+/// Attempts to find CPU 0 with a guest.
+const ATTEMPTS: u32 = 2000;
+
+fn in_guest(monitor: &mut monitor::Monitor, check: &fn(&str) -> Result<()>) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        monitor.command("stop")?;
+        let found = monitor.command("info registers")?.contains("CPL=3");
+        let outcome = if found {
+            check(&monitor.command("info mem")?)
+        } else {
+            Ok(())
+        };
+        monitor.command("cont")?;
+        if found {
+            return outcome.context("while a guest runs");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bail!("CPU 0 never runs a guest")
 }
 
 /// Boots `machine` and waits for the lines; then the machine is killed. `log` gets the serial console.
@@ -78,6 +102,11 @@ pub fn run(boot: &BootRun, machine: &Machine, log: &Path) -> Result<()> {
                 // QEMU carries it out before it answers with a prompt; the connection may end then.
                 monitor.set_read_timeout(Some(Duration::from_secs(2)))?;
                 let _ = monitor.read(&mut [0; 4096]);
+            }
+            Step::InGuest(check) => {
+                let path = machine.monitor.as_deref().context("there is no monitor")?;
+                in_guest(&mut monitor::Monitor::open(path)?, check)
+                    .map_err(|err| with_log(err, log))?;
             }
         }
     }

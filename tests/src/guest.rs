@@ -24,6 +24,8 @@ pub struct GuestRun {
     pub on: &'static [(Hypervisor, When)],
     /// Virtual CPUs.
     pub cpus: u32,
+    /// Changes to the emulated CPU, as QEMU takes them: `,vendor=GenuineIntel`.
+    pub cpu: &'static str,
     /// What the machine's clock follows.
     pub clock: Clock,
     /// Two NUMA nodes.

@@ -17,6 +17,7 @@ pub mod figures;
 mod filter;
 pub mod guest;
 pub mod list;
+mod monitor;
 pub mod qemu;
 pub mod session;
 pub mod trace;

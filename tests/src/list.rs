@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::boots::Step::{Monitor, Shows, Types};
+use crate::boots::Step::{InGuest, Monitor, Shows, Types};
 use crate::boots::{BootRun, Kernel};
-use crate::checks::{faults, hardware, leaks, lifecycle, registers, stress, vcpus, xl};
+use crate::checks::{faults, hardware, isolation, leaks, lifecycle, registers, stress, vcpus, xl};
 use crate::guest::GuestRun;
 use crate::qemu::{Clock, Port};
 use crate::session::Hypervisor::{DebianXen, Oxen};
@@ -179,6 +179,17 @@ const XL: &[Check] = &[
     CLEAN,
 ];
 
+/// With the guests' page tables isolated, whatever the processor.
+const ISOLATED: &[Check] = &[
+    XEND,
+    CREATE_AND_LIST,
+    CONSOLE,
+    CLEAN_GUEST,
+    REGISTERS,
+    SHUTDOWN,
+    CLEAN,
+];
+
 /// A newer kernel, in dom0 and as a guest.
 const NEWER: &[Check] = &[
     INTERRUPTS,
@@ -200,10 +211,14 @@ const GUEST: GuestRun = GuestRun {
     hypervisor_args: "",
     on: &[],
     cpus: 1,
+    cpu: "",
     clock: Clock::Host,
     two_nodes: false,
     time: Duration::from_secs(300),
 };
+
+/// A processor that is open to Meltdown: not AMD's, and without RDCL_NO.
+const OPEN_TO_MELTDOWN: &str = ",vendor=GenuineIntel";
 
 /// All boots of the test guest.
 pub const GUEST_RUNS: &[GuestRun] = &[
@@ -230,6 +245,49 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         on: &[(Oxen, Always)],
         cpus: 2,
         time: Duration::from_secs(300),
+        ..GUEST
+    },
+    GuestRun {
+        name: "conformance, isolated page tables",
+        args: "mode=conformance debug exit=reboot",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Always)],
+        cpus: 2,
+        ..GUEST
+    },
+    GuestRun {
+        name: "two domains, isolated page tables",
+        args: "mode=pair debug exit=reboot",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Always)],
+        cpus: 2,
+        ..GUEST
+    },
+    GuestRun {
+        name: "20,000 random hypercalls, isolated page tables",
+        args: "mode=fuzz count=20000 seed=77 exit=reboot",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Always)],
+        cpus: 2,
+        time: Duration::from_secs(600),
+        ..GUEST
+    },
+    GuestRun {
+        name: "isolated page tables of dom0 alone",
+        args: "mode=pair exit=reboot",
+        hypervisor_args: "xpti=dom0,no-domu",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Full)],
+        cpus: 2,
+        ..GUEST
+    },
+    GuestRun {
+        name: "isolated page tables of guests alone",
+        args: "mode=pair exit=reboot",
+        hypervisor_args: "xpti=no-dom0",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Full)],
+        cpus: 2,
         ..GUEST
     },
     GuestRun {
@@ -343,22 +401,29 @@ pub const BOOT_RUNS: &[BootRun] = &[
     },
     BootRun {
         name: "a processor open to Meltdown",
-        cpu: ",vendor=GenuineIntel",
-        kernel: Kernel::TestGuest("mode=pair exit=reboot"),
+        cpu: OPEN_TO_MELTDOWN,
+        hypervisor_args: "nmi=ignore",
+        kernel: FUZZING,
         steps: &[
-            Shows("WARNING: this processor is open to Meltdown"),
-            Shows("No further domain: this processor is open to Meltdown"),
+            Shows(r"XPTI \(64-bit PV only\): Dom0 enabled, DomU enabled \(without PCID\)"),
+            Shows("XPTI: a guest's page tables have 2[0-9] pages of the hypervisor's"),
+            Shows("Serial input goes to DOM0"),
+            InGuest(isolation::hidden),
+            Monitor("nmi"),
+            InGuest(isolation::hidden),
         ],
         ..PLAIN
     },
     BootRun {
-        name: "the same, and guests all the same",
-        cpu: ",vendor=GenuineIntel",
+        name: "the same without isolation",
+        cpu: OPEN_TO_MELTDOWN,
         hypervisor_args: "xpti=no",
-        kernel: Kernel::TestGuest("mode=pair exit=reboot"),
+        kernel: FUZZING,
         steps: &[
-            Shows("guests are allowed by the boot options"),
-            Shows(r"VERDICT passed=\d\d+ failed=0"),
+            Shows(r"XPTI \(64-bit PV only\): Dom0 disabled, DomU disabled"),
+            Shows("WARNING: this processor is open to Meltdown: any domain could read all memory"),
+            Shows("Serial input goes to DOM0"),
+            InGuest(isolation::shown),
         ],
         ..PLAIN
     },
@@ -441,6 +506,35 @@ pub const BOOT_RUNS: &[BootRun] = &[
                 "RECORD of 2 entries, flags 0x9: bank 9 status 0x9c00000000000134 address 0x12345000 misc 0x8c",
             ),
             Shows("NO FURTHER RECORD"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "the watchdog, isolated page tables",
+        hypervisor_args: "xpti=yes watchdog watchdog_timeout=1 conswitch=ax",
+        kernel: FUZZING,
+        cpus: 2,
+        steps: &[
+            Shows("Watchdog: a CPU that is stuck for 1 s ends in a panic"),
+            InGuest(isolation::hidden),
+            Types("W"),
+            Shows(r"\*\*\* Oxen panics on CPU 0 \*\*\*"),
+            Shows("Watchdog: this CPU is stuck"),
+            Shows("oxen_core::console"),
+            Shows("Reboot in 5 seconds"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a machine check, isolated page tables",
+        hypervisor_args: "xpti=yes",
+        kernel: FUZZING,
+        steps: &[
+            Shows("Serial input goes to DOM0"),
+            InGuest(isolation::hidden),
+            Monitor("mce 0 9 0xbd00000000000134 0x5 0x12345000 0x8c"),
+            Shows("Machine check: the hardware has lost data or control"),
+            Shows("bank 9: status 0xbd00000000000134 .uncorrected.*address 0x12345000"),
         ],
         ..PLAIN
     },
@@ -593,6 +687,24 @@ pub const SESSIONS: &[Session] = &[
         linux: Linux::V6_12,
         disk: true,
         checks: NEWER,
+        ..SESSION
+    },
+    Session {
+        name: "isolated page tables",
+        on: &[(Oxen, Always)],
+        cpus: 2,
+        hypervisor_args: "xpti=yes",
+        checks: ISOLATED,
+        ..SESSION
+    },
+    Session {
+        name: "isolated page tables, Linux 6.12, 4 CPUs",
+        on: &[(Oxen, Full)],
+        cpus: 4,
+        linux: Linux::V6_12,
+        hypervisor_args: "xpti=yes",
+        disk: true,
+        checks: BUSY,
         ..SESSION
     },
     Session {

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::console::{Console, Lines};
+use crate::monitor::Monitor;
 use crate::qemu::Machine;
 use crate::session::with_log;
 
@@ -95,40 +95,6 @@ fn run(machine: &Machine, log: &Path, marker: u64, only: &str) -> Result<Vec<Exe
             instructions,
         })
         .collect())
-}
-
-/// The emulator's monitor.
-struct Monitor(UnixStream);
-
-impl Monitor {
-    fn open(path: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(path).context("cannot reach QEMU's monitor")?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut monitor = Self(stream);
-        monitor.prompt()?;
-        Ok(monitor)
-    }
-
-    fn command(&mut self, text: &str) -> Result<()> {
-        self.0.write_all(format!("{text}\n").as_bytes())?;
-        self.prompt()
-    }
-
-    /// Reads up to the next prompt.
-    fn prompt(&mut self) -> Result<()> {
-        let mut seen = Vec::new();
-        let start = Instant::now();
-        while !seen.ends_with(b"(qemu) ") {
-            let mut byte = [0];
-            let count = self.0.read(&mut byte)?;
-            ensure!(
-                count == 1 && start.elapsed() < PATIENCE,
-                "QEMU's monitor does not answer"
-            );
-            seen.extend(byte);
-        }
-        Ok(())
-    }
 }
 
 /// The instructions between each first and second visit to `marker`.

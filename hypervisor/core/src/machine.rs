@@ -230,7 +230,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// that maps memory the hypervisor uses for itself, and slots 256-271 of `level` 4.
     fn install_pte(&self, table: Mfn, index: usize, level: u8, value: u64) -> bool;
     /// Compare-and-exchange of an entry under the same rules: `Ok` when it was `old`, else the
-    /// value found.
+    /// value found. When it returns, CPUs that run a guest with this table as their root have the
+    /// new value (they may have to be told: see [`Machine::flush_others`] about locks).
     fn cmpxchg_pte(
         &self,
         table: Mfn,
@@ -325,14 +326,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// Executes XSETBV 0 for the running vCPU if `value` is one the CPU takes and remembers it
     /// in the state that [`Machine::save_fpu`] fills.
     fn set_xcr0(&self, value: u64) -> bool;
-    /// This CPU is going to run another vCPU: branch predictions that the last one trained must
-    /// not serve it (an indirect branch prediction barrier, where the CPU has it and needs it).
-    fn forget_branches(&self) {}
-    /// Whether a PV guest could read memory that its page tables show to the hypervisor only, for
-    /// the processor is open to Meltdown and there is no page-table isolation.
-    fn needs_isolation(&self) -> bool {
-        false
-    }
+    /// This CPU is going to run another vCPU than the last, of dom0 if `control` says so. Branch
+    /// predictions that the last one trained must not serve it (an indirect branch prediction
+    /// barrier, where the CPU has it and needs it), and its page tables are isolated from the
+    /// hypervisor's or not, as the boot options have it for its kind.
+    fn change_guest(&self, _control: bool) {}
     /// Sets or clears CR0.TS on this CPU (`fpu_taskswitch`).
     fn set_ts(&self, set: bool);
     /// Makes CR4's TSD and DE on this CPU those of `value`, the running guest's.

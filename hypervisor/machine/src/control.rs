@@ -22,6 +22,7 @@ const CR0: u64 = 0x8005_0033;
 const CR0_TS: u64 = 1 << 3;
 
 /// Whether SMAP is on, and with it whether STAC and CLAC exist. The entry code reads it.
+#[unsafe(link_section = ".entry_data")]
 pub(crate) static SMAP: AtomicBool = AtomicBool::new(false);
 
 /// Sets this CPU's control registers. UMIP stays off: PV kernels and old user programs read the descriptor-table

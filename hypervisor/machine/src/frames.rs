@@ -12,7 +12,7 @@ use crate::boot::e820::ram_pages;
 use crate::layout::{DIRECT_MAP_BASE, FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
-use crate::{apic, cpu, hpet, memory};
+use crate::{apic, cpu, hpet, isolation, memory};
 
 /// Where memory begins that guests are given: 1 MiB.
 const LOW_MEMORY: u64 = 1 << 20;
@@ -240,9 +240,13 @@ pub(crate) fn install(table: Mfn, index: usize, level: u8, value: u64) -> bool {
 /// Exchanges a page-table entry if it is `old`. A refused value leaves it alone and returns what is there.
 pub(crate) fn exchange(table: Mfn, index: usize, level: u8, old: u64, new: u64) -> Result<(), u64> {
     match writable_entry(table, index, level, new) {
-        Some(slot) => slot
-            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
-            .map(|_| ()),
+        Some(slot) => {
+            slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)?;
+            if level == 4 && isolation::is_on() {
+                isolation::changed(table.address());
+            }
+            Ok(())
+        }
         None => Err(page(table)
             .and_then(|page| page.get(index))
             .map_or(0, |slot| slot.load(Ordering::Acquire))),
@@ -273,6 +277,9 @@ pub(crate) fn load_cr3(l4: Option<Mfn>) {
         Some(mfn) if memory::is_guest_ram(mfn.0) => mfn.address(),
         _ => paging::own_l4(),
     };
+    if isolation::is_on() {
+        isolation::set_source(root);
+    }
     // SAFETY: the hypervisor's part is the same in all L4 tables: `core` loads frames that it has validated as such,
     // which includes `fill_hypervisor_slots`.
     unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) }

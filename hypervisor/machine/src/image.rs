@@ -12,6 +12,10 @@ unsafe extern "C" {
     static __data_start: u8;
     static __image_end: u8;
     static __entry_stubs_start: u8;
+    static __entry_text_start: u8;
+    static __entry_text_end: u8;
+    static __entry_data_start: u8;
+    static __entry_data_end: u8;
 }
 
 fn address(symbol: *const u8) -> u64 {
@@ -36,6 +40,16 @@ pub(crate) fn data() -> Range<u64> {
 /// The page of entry stubs, which every CPU has at the bottom of its stack block too.
 pub(crate) fn entry_stubs() -> u64 {
     address(&raw const __entry_stubs_start)
+}
+
+/// The entry code proper: whole pages.
+pub(crate) fn entry_text() -> Range<u64> {
+    address(&raw const __entry_text_start)..address(&raw const __entry_text_end)
+}
+
+/// What the entry code reads before it has changed to the hypervisor's page tables: whole pages.
+pub(crate) fn entry_data() -> Range<u64> {
+    address(&raw const __entry_data_start)..address(&raw const __entry_data_end)
 }
 
 /// Physical address of something in the image.

@@ -35,6 +35,8 @@ mod heap;
 mod hpet;
 #[cfg(target_os = "none")]
 mod image;
+#[cfg(target_os = "none")]
+mod isolation;
 pub mod layout;
 pub mod machine_check;
 #[cfg(target_os = "none")]

@@ -14,10 +14,17 @@
 //! block + 0x6000  guard
 //! block + 0x7000  #MC stack, 8 KiB
 //! block + 0x9000  guards
-//! block + 0x10000 main stack, 64 KiB less the header; TSS.RSP0 is RSP0_OFFSET. Between it and the header are the 32
-//!                 bytes of ES, DS, FS and GS with which the guest's register frame (CpuUserRegs) ends
+//! block + 0xb000  where #DF, NMI, #MC and #DB begin instead while page tables are isolated: 1 KiB each
+//! block + 0xc000  guards
+//! block + 0x10000 main stack, 60 KiB
+//! block + 0x1f000 frame page: the guest's register frame and what an entry pushes below it; TSS.RSP0 is RSP0_OFFSET.
+//!                 Between it and the header are the 32 bytes of ES, DS, FS and GS with which the guest's register frame
+//!                 (CpuUserRegs) ends. What the hypervisor calls has its frames in the pages below
 //! block + 0x1ff80 CpuHeader, 128 bytes
 //! ```
+//!
+//! While page tables are isolated (module `isolation`) a guest's tables map of all that the stubs, the page at 0xb000
+//! and the frame page only.
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
 
@@ -34,6 +41,14 @@ pub const NMI_STACK_TOP: u64 = 0x5400;
 pub const DB_STACK_TOP: u64 = 0x6000;
 /// Top of the #MC stack, as an offset in the block.
 pub const MC_STACK_TOP: u64 = 0x9000;
+/// The page in which the stacks of the interrupt stack table begin while page tables are isolated, as an offset in the
+/// block.
+pub const ENTRY_PAGE: u64 = 0xb000;
+/// Bytes that each of the four has of it: #DF, NMI, #MC, #DB, in the order of the interrupt stack table.
+pub const ENTRY_STACK: u64 = 0x400;
+/// The page with the guest's register frame and the header, as an offset in the block. It is the top of the main stack
+/// for whatever is not entered from a guest.
+pub const FRAME_PAGE: u64 = STACK_BLOCK - crate::layout::PAGE_SIZE;
 /// Lowest byte of the main stack, as an offset in the block.
 pub const MAIN_STACK_BOTTOM: u64 = 0x1_0000;
 /// Size of [`CpuHeader`].
@@ -44,10 +59,11 @@ pub const HEADER_OFFSET: u64 = STACK_BLOCK - HEADER_SIZE;
 pub const RSP0_OFFSET: u64 = HEADER_OFFSET - 32;
 
 /// The pages of a stack block that are backed by memory, as (offset, bytes); the rest are guards.
-pub const STACKS: [(u64, u64); 4] = [
+pub const STACKS: [(u64, u64); 5] = [
     (0x1000, 0x2000),
     (0x4000, 0x2000),
     (0x7000, 0x2000),
+    (ENTRY_PAGE, crate::layout::PAGE_SIZE),
     (MAIN_STACK_BOTTOM, STACK_BLOCK - MAIN_STACK_BOTTOM),
 ];
 
@@ -248,9 +264,11 @@ mod tests {
             DB_STACK_TOP,
             MC_STACK_TOP,
             RSP0_OFFSET,
+            FRAME_PAGE,
         ] {
             assert!(top.is_multiple_of(16));
         }
+        assert_eq!(4 * ENTRY_STACK, crate::layout::PAGE_SIZE);
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //! What a processor needs is decided once, by `core`. The entry code looks at one byte on the way in and one on the way
 //! out, both zero where there is nothing to do, and does the rest out of line.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 
 use oxen_core::options::SpecCtrl;
 use oxen_core::speculation::{Ibrs, Plan, Processor};
 
 use crate::console::println;
-use crate::cpuid;
 use crate::msr::{rdmsr, try_read, try_write};
 use crate::num::low32;
+use crate::paging::MapError;
+use crate::{cpuid, isolation};
 
 /// IA32_SPEC_CTRL.
 const SPEC_CTRL: u32 = 0x48;
@@ -30,28 +31,34 @@ pub(crate) const ENTRY_RSB: u8 = 1;
 pub(crate) const ENTRY_IBRS: u8 = 2;
 /// Bit of [`ON_ENTRY`]: forget branch predictions.
 pub(crate) const ENTRY_IBPB: u8 = 4;
+/// Bit of [`ON_ENTRY`]: the full page tables, if the guest's are isolated.
+pub(crate) const ENTRY_ISOLATION: u8 = 8;
 /// Bit of [`ON_RETURN`]: SPEC_CTRL gets [`GUEST_SPEC_CTRL`].
 pub(crate) const RETURN_IBRS: u8 = 1;
 /// Bit of [`ON_RETURN`]: VERW.
 pub(crate) const RETURN_VERW: u8 = 2;
+/// Bit of [`ON_RETURN`]: the guest's own page tables, if they are isolated.
+pub(crate) const RETURN_ISOLATION: u8 = 4;
 
 /// What the entry code does when a guest is interrupted.
+#[unsafe(link_section = ".entry_data")]
 pub(crate) static ON_ENTRY: AtomicU8 = AtomicU8::new(0);
 /// What the entry code does on the way back to a guest.
+#[unsafe(link_section = ".entry_data")]
 pub(crate) static ON_RETURN: AtomicU8 = AtomicU8::new(0);
 /// SPEC_CTRL while the hypervisor runs.
+#[unsafe(link_section = ".entry_data")]
 pub(crate) static HOST_SPEC_CTRL: AtomicU32 = AtomicU32::new(0);
 /// SPEC_CTRL while a guest runs.
+#[unsafe(link_section = ".entry_data")]
 pub(crate) static GUEST_SPEC_CTRL: AtomicU32 = AtomicU32::new(0);
 /// Written to EFER on each CPU.
 static AUTOMATIC: AtomicBool = AtomicBool::new(false);
 /// Predictions are forgotten between vCPUs.
 static BETWEEN_VCPUS: AtomicBool = AtomicBool::new(false);
-/// Guests could read the hypervisor's memory.
-static EXPOSED: AtomicBool = AtomicBool::new(false);
 
 /// Decides and says what is done, and begins with it on the boot CPU, before any guest runs.
-pub(crate) fn init(asked: &SpecCtrl) {
+pub(crate) fn init(asked: &SpecCtrl) -> Result<(), MapError> {
     let cpuid = |leaf, subleaf| {
         let result = cpuid::cpuid(leaf, subleaf);
         [result.eax, result.ebx, result.ecx, result.edx]
@@ -71,28 +78,56 @@ pub(crate) fn init(asked: &SpecCtrl) {
     HOST_SPEC_CTRL.store(guest | host, Ordering::Relaxed);
     AUTOMATIC.store(plan.ibrs == Ibrs::Automatic, Ordering::Relaxed);
     BETWEEN_VCPUS.store(plan.ibpb, Ordering::Relaxed);
-    EXPOSED.store(plan.meltdown, Ordering::Relaxed);
+    let isolates = plan.isolate_dom0 || plan.isolate_domu;
+    if isolates {
+        isolation::init(plan.isolate_dom0, plan.isolate_domu)?;
+    }
     ON_ENTRY.store(
-        set(plan.rsb, ENTRY_RSB) | set(swaps, ENTRY_IBRS) | set(plan.ibpb_on_entry, ENTRY_IBPB),
+        set(plan.rsb, ENTRY_RSB)
+            | set(swaps, ENTRY_IBRS)
+            | set(plan.ibpb_on_entry, ENTRY_IBPB)
+            | set(isolates, ENTRY_ISOLATION),
         Ordering::Release,
     );
     ON_RETURN.store(
-        set(swaps, RETURN_IBRS) | set(plan.verw, RETURN_VERW),
+        set(swaps, RETURN_IBRS) | set(plan.verw, RETURN_VERW) | set(isolates, RETURN_ISOLATION),
         Ordering::Release,
     );
+    if isolates {
+        // Only now: the entry code leaves these stacks when it knows of isolation.
+        crate::trap::use_entry_stacks(crate::percpu::this_cpu());
+    }
     println!("Speculation: {plan}");
-    if plan.meltdown {
+    say_isolation(&plan);
+    init_cpu();
+    Ok(())
+}
+
+/// Says whose page tables are isolated, in Xen's words, and who could read all memory.
+fn say_isolation(plan: &Plan) {
+    let word = |on: bool| if on { "enabled" } else { "disabled" };
+    println!(
+        "XPTI (64-bit PV only): Dom0 {}, DomU {} (without PCID)",
+        word(plan.isolate_dom0),
+        word(plan.isolate_domu)
+    );
+    if isolation::is_on() {
         println!(
-            "WARNING: this processor is open to Meltdown: a guest could read all memory, for there is no page-table \
-             isolation; {}",
-            if asked.without_isolation {
-                "guests are allowed by the boot options all the same"
-            } else {
-                "no domain but dom0 will be created unless the boot option xpti=no allows it"
-            }
+            "XPTI: a guest's page tables have {} pages of the hypervisor's",
+            isolation::exposed_pages()
         );
     }
-    init_cpu();
+    let exposed = match (plan.isolate_dom0, plan.isolate_domu) {
+        _ if !plan.meltdown => return,
+        (true, true) => return,
+        (false, true) => "dom0",
+        (true, false) => "any domain but dom0",
+        (false, false) => "any domain",
+    };
+    println!(
+        "WARNING: this processor is open to Meltdown: {exposed} could read all memory, for the boot options keep its \
+         page tables from being isolated"
+    );
 }
 
 /// Sets this CPU up as [`init`] has decided.
@@ -115,11 +150,6 @@ pub(crate) fn forget_branches() {
         // SAFETY: a command that changes predictions only.
         unsafe { try_write(PRED_CMD, PRED_CMD_IBPB) };
     }
-}
-
-/// Whether a guest could read all memory for want of page-table isolation.
-pub(crate) fn needs_isolation() -> bool {
-    EXPOSED.load(Ordering::Relaxed)
 }
 
 /// Around a wait for interrupts: a sibling thread must neither be slowed down by this CPU's IBRS nor find the
@@ -152,7 +182,9 @@ fn verw() {
 }
 
 /// A data selector for VERW, which overwrites buffers only in its form with a memory operand.
-pub(crate) static VERW_SELECTOR: u16 = crate::trap::descriptors::DATA_SELECTOR;
+#[unsafe(link_section = ".entry_data")]
+pub(crate) static VERW_SELECTOR: AtomicU16 =
+    AtomicU16::new(crate::trap::descriptors::DATA_SELECTOR);
 
 /// Where the caller's index is not to be speculated past: `index` if it is below `length`, else 0.
 #[inline(always)]

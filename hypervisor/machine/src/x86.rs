@@ -9,8 +9,8 @@ use oxen_core::{CpuId, Mfn};
 
 use crate::num::to_usize;
 use crate::{
-    apic, clock, console, control, cpuid, debugreg, fpu, frames, memory, mmio, msr, pci, percpu,
-    pio, reboot, segments, speculation, trap, uaccess,
+    apic, clock, console, control, cpuid, debugreg, fpu, frames, isolation, memory, mmio, msr, pci,
+    percpu, pio, reboot, segments, speculation, trap, uaccess,
 };
 
 /// The machine.
@@ -174,11 +174,9 @@ impl Machine for X86 {
         fpu::set_xcr0(value)
     }
     #[inline]
-    fn forget_branches(&self) {
+    fn change_guest(&self, control: bool) {
         speculation::forget_branches();
-    }
-    fn needs_isolation(&self) -> bool {
-        speculation::needs_isolation()
+        isolation::change_guest(control);
     }
     fn set_guest_cr4(&self, value: u64) {
         control::set_guest_cr4(value);

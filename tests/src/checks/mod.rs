@@ -3,6 +3,7 @@
 pub mod faults;
 pub mod guest;
 pub mod hardware;
+pub mod isolation;
 pub mod leaks;
 pub mod lifecycle;
 pub mod registers;

@@ -204,6 +204,7 @@ fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {
             dir.path(),
         )?;
         machine.clock = run.clock;
+        machine.cpu = run.cpu;
         machine.two_nodes = run.two_nodes;
         let verdict = guest::run(&machine, &log, run.time, false)?;
         println!(

@@ -21,9 +21,10 @@ pub struct SpecCtrl {
     pub ibpb: Option<bool>,
     /// `ssbd`: loads do not pass earlier stores.
     pub ssbd: Option<bool>,
-    /// `xpti`, for unprivileged domains: they may run on a processor that needs page-table
-    /// isolation, which this hypervisor has not got.
-    pub without_isolation: bool,
+    /// `xpti`: dom0's page tables are isolated from the hypervisor's.
+    pub xpti_dom0: Option<bool>,
+    /// `xpti`: those of other domains are.
+    pub xpti_domu: Option<bool>,
 }
 
 /// What [`SpecCtrl::parse`] takes, for messages.
@@ -31,7 +32,7 @@ pub(super) const EXPECTED: &str = "a list of yes, no, xen, pv, hvm, msr-sc, rsb,
 
 /// What [`SpecCtrl::parse_xpti`] takes, for messages.
 pub(super) const XPTI_EXPECTED: &str =
-    "a list of default, yes, no, dom0=<boolean> and domu=<boolean>";
+    "a list of default, yes, no, dom0 and domu, these two with no- in front or =<boolean>";
 
 impl SpecCtrl {
     /// Takes the list `value` into account; what has no effect goes to `notes`. `None` for a list
@@ -42,7 +43,11 @@ impl SpecCtrl {
                 Some(on) => {
                     self.set_guests(on);
                     self.set_own(on);
-                    self.without_isolation |= !on;
+                    if !on {
+                        // As in Xen, `xpti=` has the last word wherever it stands.
+                        self.xpti_dom0.get_or_insert(false);
+                        self.xpti_domu.get_or_insert(false);
+                    }
                 }
                 None => self.take(part, notes)?,
             }
@@ -135,27 +140,28 @@ impl SpecCtrl {
         })
     }
 
-    /// Takes the list of `xpti=` into account.
-    pub(super) fn parse_xpti(mut self, value: &str, notes: &mut Notes) -> Option<Self> {
+    /// Takes the list of `xpti=` into account; without a value it asks for isolation of all.
+    pub(super) fn parse_xpti(mut self, value: &str) -> Option<Self> {
+        if value.is_empty() {
+            (self.xpti_dom0, self.xpti_domu) = (Some(true), Some(true));
+            return Some(self);
+        }
         for part in value.split(',').map(str::trim) {
-            let (domain, on) = match part.split_once('=') {
-                _ if part == "default" => {
-                    self.without_isolation = false;
-                    continue;
-                }
-                Some((domain @ ("dom0" | "domu"), value)) => (domain, boolean(value)?),
-                None if matches!(part, "dom0" | "domu") => (part, true),
-                None => ("domu", boolean(part)?),
-                Some(_) => return None,
-            };
-            if on {
-                notes.push((
-                    "xpti",
-                    "this version has no page-table isolation; where it is needed, only dom0 runs",
-                ));
-            }
-            if domain == "domu" {
-                self.without_isolation = !on;
+            if part == "default" {
+                (self.xpti_dom0, self.xpti_domu) = (None, None);
+            } else if let Some(on) = boolean(part) {
+                (self.xpti_dom0, self.xpti_domu) = (Some(on), Some(on));
+            } else {
+                let (kind, on) = match (part.split_once('='), part.strip_prefix("no-")) {
+                    (Some((kind, on)), _) => (kind, boolean(on)?),
+                    (None, Some(kind)) => (kind, false),
+                    (None, None) => (part, true),
+                };
+                *match kind {
+                    "dom0" => &mut self.xpti_dom0,
+                    "domu" => &mut self.xpti_domu,
+                    _ => return None,
+                } = Some(on);
             }
         }
         Some(self)
@@ -183,7 +189,7 @@ mod tests {
             (none.rsb, none.ibpb, none.md_clear),
             (Some(false), Some(false), Some(false))
         );
-        assert!(none.without_isolation);
+        assert_eq!((none.xpti_dom0, none.xpti_domu), (Some(false), Some(false)));
         let some = parse("rsb,no-ibpb,md-clear=yes,no-ssbd=yes,ibpb-entry=no-pv").unwrap();
         assert_eq!(
             (some.rsb, some.ibpb, some.md_clear),
@@ -225,15 +231,36 @@ mod tests {
     fn xpti() {
         let parse = |value: &str| {
             SpecCtrl::default()
-                .parse_xpti(value, &mut Vec::new())
-                .map(|spec| spec.without_isolation)
+                .parse_xpti(value)
+                .map(|spec| (spec.xpti_dom0, spec.xpti_domu))
         };
-        assert_eq!(parse("no"), Some(true));
-        assert_eq!(parse("dom0=no"), Some(false));
-        assert_eq!(parse("dom0,domu=0"), Some(true));
-        assert_eq!(parse("yes"), Some(false));
-        assert_eq!(parse("no,default"), Some(false));
-        assert_eq!(parse("guests"), None);
-        assert_eq!(parse("dom1=no"), None);
+        let both = |on| Some((Some(on), Some(on)));
+        assert_eq!(parse(""), both(true));
+        assert_eq!(parse("yes"), both(true));
+        assert_eq!(parse("no"), both(false));
+        assert_eq!(parse("default"), Some((None, None)));
+        assert_eq!(parse("no,default"), Some((None, None)));
+        assert_eq!(parse("dom0=no"), Some((Some(false), None)));
+        assert_eq!(parse("no-dom0"), parse("dom0=no"));
+        assert_eq!(parse("dom0,domu=0"), Some((Some(true), Some(false))));
+        assert_eq!(parse("yes,domu=no"), Some((Some(true), Some(false))));
+        for wrong in [
+            "guests",
+            "dom1=no",
+            "dom0=perhaps",
+            "no-dom0=yes",
+            "yes,,no",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn xpti_has_the_last_word() {
+        let on = SpecCtrl::default().parse_xpti("yes").unwrap();
+        let spec = on.parse("no", &mut Vec::new()).unwrap();
+        assert_eq!((spec.xpti_dom0, spec.rsb), (Some(true), Some(false)));
+        let off = parse("no").unwrap().parse_xpti("domu").unwrap();
+        assert_eq!((off.xpti_dom0, off.xpti_domu), (Some(false), Some(true)));
     }
 }

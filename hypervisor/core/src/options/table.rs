@@ -81,7 +81,7 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("conring_size", Action::Value(|o, v| { o.conring_size = size(v).filter(|s| (16 << 10..=64 << 20).contains(s)).and_then(|s| usize::try_from(s).ok())?; Some(()) }, "a size from 16K to 64M")),
     ("placeholder", Action::Silent),
     ("spec-ctrl", Action::Noted(|o, v, notes| { o.spec_ctrl = o.spec_ctrl.parse(v, notes)?; Some(()) }, spec_ctrl::EXPECTED)),
-    ("xpti", Action::Noted(|o, v, notes| { o.spec_ctrl = o.spec_ctrl.parse_xpti(v, notes)?; Some(()) }, spec_ctrl::XPTI_EXPECTED)),
+    ("xpti", Action::Value(|o, v| { o.spec_ctrl = o.spec_ctrl.parse_xpti(v)?; Some(()) }, spec_ctrl::XPTI_EXPECTED)),
     ("pv-l1tf", Action::Nothing("this version has not got this defence")),
     ("smt", Action::Nothing(NOT_YET)),
     ("cpuid", Action::Nothing(NOT_YET)),

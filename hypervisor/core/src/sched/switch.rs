@@ -307,7 +307,7 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
     let machine = &cpu.hv.machine;
     let guest = Some((vcpu.domain.id, vcpu.id));
     if cpu.sched.guest.replace(guest) != guest {
-        machine.forget_branches();
+        machine.change_guest(vcpu.domain.privileged);
     }
     vcpu.domain.mark_dirty(cpu.id);
     let cx = Cx {

@@ -113,6 +113,10 @@ pub struct Plan {
     pub ssbd: bool,
     /// The processor lets a guest read the hypervisor's memory (Meltdown).
     pub meltdown: bool,
+    /// dom0's page tables are isolated from the hypervisor's.
+    pub isolate_dom0: bool,
+    /// Those of other domains are.
+    pub isolate_domu: bool,
 }
 
 impl Plan {
@@ -127,6 +131,7 @@ impl Plan {
             _ => Ibrs::OnEntry,
         };
         let open_to_mds = !cpu.amd && cpu.capabilities & MDS_NO == 0;
+        let meltdown = !cpu.amd && cpu.capabilities & RDCL_NO == 0;
         Self {
             // With SMEP a return predicted to a guest's address, which is a user page, runs nothing.
             rsb: asked.rsb.unwrap_or(!cpu.smep),
@@ -136,7 +141,9 @@ impl Plan {
             // VERW is an old instruction: without MD_CLEAR it does nothing, but may be asked for.
             verw: asked.md_clear.unwrap_or(cpu.md_clear && open_to_mds),
             ssbd: cpu.ssbd && may_use_msr && asked.ssbd == Some(true),
-            meltdown: !cpu.amd && cpu.capabilities & RDCL_NO == 0,
+            meltdown,
+            isolate_dom0: asked.xpti_dom0.unwrap_or(meltdown),
+            isolate_domu: asked.xpti_domu.unwrap_or(meltdown),
         }
     }
 }
@@ -193,6 +200,27 @@ mod tests {
         assert!(plan.meltdown && plan.verw && plan.ibpb && !plan.rsb && !plan.ssbd);
         assert_eq!(plan.ibrs, Ibrs::OnEntry);
         assert!(!plan.ibpb_on_entry);
+        assert!(plan.isolate_dom0 && plan.isolate_domu);
+    }
+
+    #[test]
+    fn isolation_is_asked_for_by_the_kind_of_domain() {
+        let asked = SpecCtrl {
+            xpti_dom0: Some(false),
+            ..SpecCtrl::default()
+        };
+        let plan = Plan::make(&OLD_INTEL, &asked);
+        assert!(plan.meltdown && !plan.isolate_dom0 && plan.isolate_domu);
+        let amd = Processor {
+            amd: true,
+            ..OLD_INTEL
+        };
+        let asked = SpecCtrl {
+            xpti_domu: Some(true),
+            ..asked
+        };
+        let plan = Plan::make(&amd, &asked);
+        assert!(!plan.meltdown && !plan.isolate_dom0 && plan.isolate_domu);
     }
 
     #[test]
@@ -201,7 +229,7 @@ mod tests {
             capabilities: RDCL_NO | IBRS_ALL | MDS_NO,
             ..OLD_INTEL
         });
-        assert!(!plan.meltdown && !plan.verw);
+        assert!(!plan.meltdown && !plan.verw && !plan.isolate_dom0 && !plan.isolate_domu);
         assert_eq!(plan.ibrs, Ibrs::Always);
     }
 

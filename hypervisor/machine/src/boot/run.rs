@@ -14,13 +14,14 @@ global_asm!(
 oxen_run_guests:
     mov rsp, rdi
     xor ebp, ebp
-    sub rsp, 8
+    sub rsp, {call_room}
     call {first_entry}
-    add rsp, 8
+    add rsp, {call_room}
     jmp oxen_return_by_iret
     .text
     "#,
     first_entry = sym trap::on_first_entry,
+    call_room = const trap::CALL_ROOM,
 );
 
 unsafe extern "C" {

@@ -110,7 +110,7 @@ fn on_own_stack() -> ! {
             "xor ebp, ebp",
             "call {go}",
             "ud2",
-            top = in(reg) data.stack_block() + percpu::RSP0_OFFSET - smp::FRAME_ROOM,
+            top = in(reg) data.stack_block() + percpu::FRAME_PAGE,
             go = sym with_heap,
             options(noreturn)
         )
@@ -128,7 +128,10 @@ extern "C" fn with_heap() -> ! {
     if options.watchdog {
         watchdog::start(options.watchdog_timeout);
     }
-    crate::speculation::init(&options.spec_ctrl);
+    or_stop(
+        "the guests' page tables",
+        crate::speculation::init(&options.spec_ctrl),
+    );
     crate::machine_check::init();
     or_stop("the other CPUs' stacks", devices::make_cpus(&options));
     let started = smp::start_all();

@@ -11,7 +11,9 @@ mod tables;
 pub use entry::Flags;
 pub(crate) use layout_map::{map_direct, map_image};
 pub use mmio::{Mmio, map_mmio};
-pub(crate) use tables::{activate, init, l4_entries, map, own_l4, translate};
+pub(crate) use tables::{
+    activate, init, l4_entries, map, map_in, new_root, own_l4, share_slot, translate, visit,
+};
 
 use core::fmt;
 

@@ -116,6 +116,55 @@ pub(crate) unsafe fn activate() {
 /// Maps `size` bytes at `va` to `phys` (all multiples of 4 KiB), with pages as large as the alignment of both and the
 /// CPU allow. Nothing may be mapped there yet.
 pub(crate) fn map(va: u64, phys: u64, size: u64, flags: Flags) -> Result<(), MapError> {
+    map_in(own_l4(), va, phys, size, flags)
+}
+
+/// An L4 without any entry; its physical address.
+pub(crate) fn new_root() -> Result<u64, MapError> {
+    Table::new().map(|table| table.0).ok_or(MapError::NoMemory)
+}
+
+/// Copies the entry of one of the hypervisor's slots from one L4 to another, which then has what is mapped there now
+/// and later.
+pub(crate) fn share_slot(from: u64, to: u64, slot: usize) {
+    if (FIRST_SLOT..=LAST_SLOT).contains(&slot) {
+        Table(to).write(slot, Table(from).read(slot));
+    }
+}
+
+/// Calls `found` with the address, size and entry of each page that the L4 at `root` maps in slots `from` to
+/// [`LAST_SLOT`].
+pub(crate) fn visit(root: u64, from: usize, found: &mut dyn FnMut(u64, u64, u64)) {
+    let start = HYPERVISOR_START + ((from - FIRST_SLOT) as u64) * (HUGE_PAGE << 9);
+    let mut va = start;
+    while va < HYPERVISOR_END {
+        let mut table = Table(root);
+        for level in (0..=3).rev() {
+            let entry = table.read(index(va, level));
+            let span = SPAN.get(level).copied().unwrap_or(HUGE_PAGE << 9);
+            let leaf = level == 0 || (level < 3 && entry & Flags::LARGE.bits() != 0);
+            let present = entry & Flags::PRESENT.bits() != 0;
+            if present && !leaf {
+                table = Table(entry & ADDRESS);
+                continue;
+            }
+            if present {
+                found(va, span, entry);
+            }
+            va = (va & !(span - 1)) + span;
+            break;
+        }
+    }
+}
+
+/// As [`map`], in the tables behind the L4 at `root`, which must not be shared with another root there.
+pub(crate) fn map_in(
+    root: u64,
+    va: u64,
+    phys: u64,
+    size: u64,
+    flags: Flags,
+) -> Result<(), MapError> {
     let end = va.checked_add(size).ok_or(MapError::Range)?;
     if va < HYPERVISOR_START || end > HYPERVISOR_END || (va | phys | size) & (PAGE_SIZE - 1) != 0 {
         return Err(MapError::Range);
@@ -134,16 +183,21 @@ pub(crate) fn map(va: u64, phys: u64, size: u64, flags: Flags) -> Result<(), Map
         } else {
             Flags::empty()
         };
-        leaf(va + done, level, (phys + done) | (flags | large).bits())?;
+        leaf(
+            root,
+            va + done,
+            level,
+            (phys + done) | (flags | large).bits(),
+        )?;
         done += SPAN.get(level).copied().unwrap_or(PAGE_SIZE);
     }
     Ok(())
 }
 
 /// The table at `level` that has the entry for `va`.
-fn table_of(va: u64, level: usize) -> Result<Table, MapError> {
+fn table_of(root: u64, va: u64, level: usize) -> Result<Table, MapError> {
     let flags = table_flags(va);
-    let mut table = Table(own_l4());
+    let mut table = Table(root);
     for at in (level + 1..=3).rev() {
         table = table.next(index(va, at), flags, va)?;
     }
@@ -151,8 +205,8 @@ fn table_of(va: u64, level: usize) -> Result<Table, MapError> {
 }
 
 /// Writes the leaf for `va` at `level` (0 to 2), where there must be none.
-fn leaf(va: u64, level: usize, value: u64) -> Result<(), MapError> {
-    let table = table_of(va, level)?;
+fn leaf(root: u64, va: u64, level: usize, value: u64) -> Result<(), MapError> {
+    let table = table_of(root, va, level)?;
     let slot = index(va, level);
     if table.read(slot) & Flags::PRESENT.bits() != 0 {
         return Err(MapError::InUse(va));

@@ -7,4 +7,4 @@ pub mod topology;
 mod trampoline;
 
 #[cfg(target_os = "none")]
-pub(crate) use start::{FRAME_ROOM, make, release, start_all};
+pub(crate) use start::{make, release, start_all};

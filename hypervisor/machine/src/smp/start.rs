@@ -7,8 +7,8 @@ use super::trampoline;
 use crate::acpi::Cpu;
 use crate::apic::{lapic, timer};
 use crate::paging::{self, MapError};
-use crate::percpu::{self, PerCpu, RSP0_OFFSET, this_cpu};
-use crate::{clock, control, cpu, machine_check, memory, speculation, stacks, trap};
+use crate::percpu::{self, FRAME_PAGE, PerCpu, this_cpu};
+use crate::{clock, control, cpu, isolation, machine_check, memory, speculation, stacks, trap};
 
 /// Between INIT and the first start-up interrupt.
 const AFTER_INIT_NS: u64 = 10_000_000;
@@ -16,8 +16,6 @@ const AFTER_INIT_NS: u64 = 10_000_000;
 const AFTER_STARTUP_NS: u64 = 200_000;
 /// How long a CPU may take to come up.
 const PATIENCE_NS: u64 = 10_000_000_000;
-/// Room above the first stack frame: the guest's register frame will be there.
-pub(crate) const FRAME_ROOM: u64 = 512;
 
 /// The started CPUs may go on to `core`.
 static RELEASED: AtomicBool = AtomicBool::new(false);
@@ -26,6 +24,9 @@ static RELEASED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn make(number: u32, cpu: &Cpu) -> Result<&'static PerCpu, MapError> {
     let data: &'static PerCpu = Box::leak(Box::new(PerCpu::new(number, cpu.apic_id, cpu.acpi_id)));
     stacks::make(data)?;
+    if isolation::is_on() {
+        isolation::make(data)?;
+    }
     if !percpu::register(data) {
         return Err(MapError::InUse(data.stack_block()));
     }
@@ -46,10 +47,7 @@ pub(crate) fn start_all() -> u32 {
 
 /// Starts one CPU and waits until it is online.
 fn start(data: &'static PerCpu, page: u8) -> bool {
-    trampoline::set_target(
-        paging::own_l4(),
-        data.stack_block() + RSP0_OFFSET - FRAME_ROOM,
-    );
+    trampoline::set_target(paging::own_l4(), data.stack_block() + FRAME_PAGE);
     lapic::send_init(data.apic_id);
     clock::delay(AFTER_INIT_NS);
     for _ in 0..2 {

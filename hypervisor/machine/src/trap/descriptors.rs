@@ -17,9 +17,10 @@ use x86_64::structures::gdt::SegmentSelector;
 use super::entry::word;
 use crate::layout::{GDT_WINDOW, LDT_WINDOW, PAGE_SIZE};
 use crate::percpu::{
-    DB_STACK_TOP, DF_STACK_TOP, MC_STACK_TOP, NMI_STACK_TOP, PerCpu, RSP0_OFFSET, this_header,
+    DB_STACK_TOP, DF_STACK_TOP, ENTRY_PAGE, ENTRY_STACK, MC_STACK_TOP, NMI_STACK_TOP, PerCpu,
+    RSP0_OFFSET, this_header,
 };
-use crate::window;
+use crate::{isolation, window};
 
 /// Pages of the GDT window that are the guest's.
 const GUEST_PAGES: usize = 14;
@@ -48,6 +49,14 @@ pub(super) enum Ist {
     MachineCheck = 3,
     /// #DB.
     Debug = 4,
+}
+
+/// Tops of their stacks, as offsets in a stack block.
+pub(super) const IST_TOPS: [u64; 4] = [DF_STACK_TOP, NMI_STACK_TOP, MC_STACK_TOP, DB_STACK_TOP];
+
+/// Tops of their parts of the entry page, in that order.
+fn entry_stacks(block: u64) -> [u64; 4] {
+    core::array::from_fn(|index| block + ENTRY_PAGE + ENTRY_STACK * (index as u64 + 1))
 }
 
 /// 64-bit TSS (SDM volume 3, 8.7). The I/O map's base is past the limit: a guest's port access always faults.
@@ -176,15 +185,12 @@ pub(super) fn load_early() {
 pub(super) fn load(cpu: &PerCpu) {
     let block = cpu.stack_block();
     let base = crate::percpu::area(cpu.cpu) + GDT_WINDOW;
-    let tss = Tss::new(
-        block + RSP0_OFFSET,
-        [
-            block + DF_STACK_TOP,
-            block + NMI_STACK_TOP,
-            block + MC_STACK_TOP,
-            block + DB_STACK_TOP,
-        ],
-    );
+    let tops = if isolation::is_on() {
+        entry_stacks(block)
+    } else {
+        IST_TOPS.map(|top| block + top)
+    };
+    let tss = Tss::new(block + RSP0_OFFSET, tops);
     let page = Box::leak(Box::new(OwnPage::new(base + TSS_OFFSET, cpu.cpu, tss)));
     let entries = window::entries(cpu.cpu);
     // SAFETY: this CPU's own header.
@@ -284,6 +290,15 @@ pub(crate) fn ldt_offset(address: u64) -> Option<u64> {
     let base = crate::percpu::area(unsafe { (*this_header()).cpu }) + LDT_WINDOW;
     let offset = address.checked_sub(base)?;
     (offset < LDT_PAGES as u64 * PAGE_SIZE).then_some(offset)
+}
+
+/// Lets this CPU's interrupt stack table begin in the entry page: page tables are going to be isolated.
+pub(crate) fn use_entry_stacks(cpu: &PerCpu) {
+    let tss = crate::percpu::area(cpu.cpu) + GDT_WINDOW + TSS_OFFSET;
+    let table = (tss + core::mem::offset_of!(Tss, ist) as u64) as *mut [u64; 4];
+    // SAFETY: this CPU's own TSS, which it has loaded and which is mapped there; the stacks are mapped too. The
+    // structure is packed to four bytes.
+    unsafe { table.write_unaligned(entry_stacks(cpu.stack_block())) }
 }
 
 /// Writes a system descriptor into this CPU's own page.

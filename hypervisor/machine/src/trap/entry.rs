@@ -9,9 +9,12 @@ use core::mem::offset_of;
 
 use oxen_abi::arch_x86::{FLAT_RING3_CS32, FLAT_RING3_CS64, FLAT_RING3_SS64};
 
+use super::descriptors::IST_TOPS;
 use super::frame::{GENERAL_BYTES, HostFrame, PUSHED_BYTES};
 use super::vectors;
-use crate::percpu::{CpuHeader, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header};
+use crate::percpu::{
+    CpuHeader, ENTRY_STACK, FRAME_PAGE, HEADER_OFFSET, RSP0_OFFSET, STUBS_OFFSET, this_header,
+};
 use crate::speculation;
 
 /// Words of [`CpuHeader::entry`].
@@ -30,11 +33,27 @@ pub(crate) mod word {
     pub(crate) const GDT_PAGES: usize = 5;
     /// IA32_TSC_AUX as this CPU has it.
     pub(crate) const TSC_AUX: usize = 6;
+    /// The same entries in this CPU's guests' tables, while page tables are isolated; else 0.
+    pub(crate) const ISOLATED_WINDOW: usize = 7;
+    /// While page tables are isolated: CR3 of the address space that the hypervisor works in for the guest.
+    pub(crate) const FULL_CR3: usize = 8;
+    /// CR3 while the guest runs; 0 for a guest that is not isolated.
+    pub(crate) const GUEST_CR3: usize = 9;
 }
 
 const fn header(field: usize) -> u64 {
     HEADER_OFFSET + field as u64 - STUBS_OFFSET
 }
+
+/// Offset in the stack block of a word of the header.
+const fn header_word(word: usize) -> u64 {
+    HEADER_OFFSET + (offset_of!(CpuHeader, entry) + 8 * word) as u64
+}
+
+/// Offset in the stack block of the guest's register frame.
+const MAIN_FRAME: u64 = RSP0_OFFSET - PUSHED_BYTES as u64;
+/// From there down to where the stack begins for what the entry code calls: the page boundary.
+pub(crate) const CALL_ROOM: u64 = MAIN_FRAME - FRAME_PAGE;
 
 unsafe extern "C" {
     static oxen_stub_syscall64: u8;
@@ -155,6 +174,14 @@ global_asm!(
 82:
     .pushsection .text.entry_guard, "ax", @progbits
 81:
+    // From the guest's page tables to the full ones. RSP is at the guest's frame.
+    test byte ptr [rip + {on_entry}], {entry_isolation}
+    jz 80f
+    cmp qword ptr [rsp + {frame_to_guest_cr3}], 0
+    je 80f
+    mov rax, [rsp + {frame_to_full_cr3}]
+    mov cr3, rax
+80:
     test byte ptr [rip + {on_entry}], {entry_ibrs}
     jz 83f
     mov ecx, 0x48
@@ -189,13 +216,22 @@ global_asm!(
     .popsection
     .endm
 
-    // The other way, before the guest's registers come back. RAX, RCX and RDX are lost.
+    // The other way, before the guest's registers come back: all but RSP are lost.
     .macro GUARD_RETURN
     cmp byte ptr [rip + {on_return}], 0
     jne 91f
 92:
     .pushsection .text.entry_guard, "ax", @progbits
 91:
+    xor r12d, r12d
+    test byte ptr [rip + {on_return}], {return_isolation}
+    jz 90f
+    // The CR3 that the guest runs with; 0 = as it is.
+    sub rsp, {call_room}
+    call {on_return_isolated}
+    add rsp, {call_room}
+    mov r12, rax
+90:
     test byte ptr [rip + {on_return}], {return_ibrs}
     jz 93f
     mov ecx, 0x48
@@ -203,6 +239,10 @@ global_asm!(
     xor edx, edx
     wrmsr
 93:
+    test r12, r12
+    jz 94f
+    mov cr3, r12
+94:
     test byte ptr [rip + {on_return}], {return_verw}
     jz 92b
     verw word ptr [rip + {verw_selector}]
@@ -258,9 +298,9 @@ oxen_syscall_common:
     xor ebp, ebp
     mov rdi, rsp
     xor esi, esi
-    sub rsp, 8
+    sub rsp, {call_room}
     call {on_syscall}
-    add rsp, 8
+    add rsp, {call_room}
     test al, al
     jz oxen_return_by_iret
 
@@ -292,13 +332,15 @@ oxen_guest_trap:
     GUARD_ENTRY
     xor ebp, ebp
     xor esi, esi
-    sub rsp, 8
+    sub rsp, {call_room}
     call {on_guest_trap}
-    add rsp, 8
+    add rsp, {call_room}
     jmp oxen_return_by_iret
 
 oxen_host_trap:
-    // Interrupted code may have any alignment.
+    test byte ptr [rip + {on_entry}], {entry_isolation}
+    jnz oxen_isolated_host_trap
+5:  // Interrupted code may have any alignment.
     mov rbx, rsp
     xor esi, esi
     and rsp, -16
@@ -309,16 +351,84 @@ oxen_host_trap:
     RESTORE
     add rsp, 8
     iretq
+
+    // While page tables are isolated the entry code itself may be what was interrupted, with the guest's tables: mostly
+    // at its IRETQ. The stack is free then below the frame page.
+oxen_isolated_host_trap:
+    mov rax, rsp
+    and rax, {block_mask}
+    mov r12, cr3
+    cmp r12, [rax + {guest_cr3}]
+    jne 5b
+    mov rax, [rax + {full_cr3}]
+    mov cr3, rax
+    mov rbx, rsp
+    and rsp, -4096
+    // RBX: the frame; R12: CR3 that it goes back to, if not 0.
+oxen_isolated_host_call:
+    mov rdi, rbx
+    xor esi, esi
+    and rsp, -16
+    call {on_host_trap}
+    mov rsp, rbx
+    test rax, rax
+    jnz 2f
+    test r12, r12
+    jz 3f
+    mov cr3, r12
+3:  RESTORE
+    add rsp, 8
+    iretq
+
     // The return to a guest failed. RAX is the main frame, which now has all of the guest's registers.
 2:  mov rsp, rax
     GUARD_ENTRY
     mov rdi, rsp
     xor ebp, ebp
     xor esi, esi
-    sub rsp, 8
+    sub rsp, {call_room}
     call {on_return_fault}
-    add rsp, 8
+    add rsp, {call_room}
     jmp oxen_return_by_iret
+
+    // While page tables are isolated, a stack of the interrupt stack table begins in its part of the entry page, which
+    // guests' tables map. Goes to the stack proper. What the frame is of decides: of a guest, or of the entry code with
+    // the guest's tables, it stays, and the full tables are loaded; of the hypervisor it is moved, and nothing is left
+    // where guests' tables reach. Afterwards RBX is the frame, R12 the CR3 to go back to or 0. RAX, RCX, RDX, RSI and
+    // RDI are lost.
+    .macro LEAVE_ENTRY_PAGE
+    mov rbx, rsp
+    mov rax, rsp
+    and rax, {block_mask}
+    mov ecx, esp
+    and ecx, 4095
+    shr ecx, {entry_stack_bits}
+    lea rdx, [rip + oxen_ist_tops]
+    mov rdx, [rdx + 8 * rcx]
+    add rdx, rax
+    mov r12, cr3
+    cmp r12, [rax + {guest_cr3}]
+    je 71f
+    xor r12d, r12d
+    lea rdi, [rdx - 8 * {pushed_words}]
+    mov rsi, rsp
+    mov rdx, rdi
+    mov ecx, {pushed_words}
+    rep movsq
+    mov rdi, rsp
+    mov rbx, rdx
+    xor eax, eax
+    mov ecx, {pushed_words}
+    rep stosq
+    jmp 72f
+71: mov rax, [rax + {full_cr3}]
+    mov cr3, rax
+72: mov rsp, rdx
+    .endm
+
+    .balign 8
+oxen_ist_tops:
+    .quad {ist_top_1}, {ist_top_2}, {ist_top_3}, {ist_top_4}
 
     // #DB, on its own stack: a guest's goes on on the main one.
     .balign 16
@@ -327,7 +437,7 @@ oxen_debug:
     SAVE
     mov rdi, rsp
     test byte ptr [rsp + {cs}], 3
-    jz oxen_host_trap
+    jz oxen_host_debug
     mov rsi, rsp
     mov rdi, rsp
     and rdi, {block_mask}
@@ -339,34 +449,46 @@ oxen_debug:
     mov rdi, rsp
     jmp oxen_guest_trap
 
+oxen_host_debug:
+    test byte ptr [rip + {on_entry}], {entry_isolation}
+    jz oxen_host_trap
+    LEAVE_ENTRY_PAGE
+    jmp oxen_isolated_host_call
+
     // NMI, #MC and #DF, on stacks of their own. What was interrupted may be anything, the SYSCALL stub included.
     .balign 16
 oxen_paranoid:
     CLEAR_AC
     SAVE
-    // SPEC_CTRL may be the guest's or the hypervisor's own, and has to be the same again afterwards.
+    mov rbx, rsp
+    test byte ptr [rip + {on_entry}], {entry_isolation}
+    jz 5f
+    LEAVE_ENTRY_PAGE
+5:  // SPEC_CTRL may be the guest's or the hypervisor's own, and has to be the same again afterwards.
     test byte ptr [rip + {on_entry}], {entry_ibrs}
     jz 2f
     mov ecx, 0x48
     rdmsr
-    mov r12d, eax
+    mov r13d, eax
     mov eax, [rip + {host_spec_ctrl}]
     xor edx, edx
     wrmsr
-2:  mov rdi, rsp
+2:  mov rdi, rbx
     xor esi, esi
-    mov rbx, rsp
     and rsp, -16
     call {on_paranoid}
     mov rsp, rbx
     test byte ptr [rip + {on_entry}], {entry_ibrs}
     jz 3f
     mov ecx, 0x48
-    mov eax, r12d
+    mov eax, r13d
     xor edx, edx
     wrmsr
-3:
-    RESTORE
+3:  // SAVE has cleared R12.
+    test r12, r12
+    jz 4f
+    mov cr3, r12
+4:  RESTORE
     add rsp, 8
     iretq
 
@@ -411,7 +533,17 @@ oxen_gates:
     pushed_rsp = const offset_of!(HostFrame, rsp) - GENERAL_BYTES,
     pushed_words = const PUSHED_BYTES / 8,
     block_mask = const -(crate::layout::STACK_BLOCK.cast_signed()),
-    main_frame = const RSP0_OFFSET - PUSHED_BYTES as u64,
+    main_frame = const MAIN_FRAME,
+    call_room = const CALL_ROOM,
+    frame_to_full_cr3 = const header_word(word::FULL_CR3) - MAIN_FRAME,
+    frame_to_guest_cr3 = const header_word(word::GUEST_CR3) - MAIN_FRAME,
+    full_cr3 = const header_word(word::FULL_CR3),
+    guest_cr3 = const header_word(word::GUEST_CR3),
+    entry_stack_bits = const ENTRY_STACK.ilog2(),
+    ist_top_1 = const IST_TOPS[0],
+    ist_top_2 = const IST_TOPS[1],
+    ist_top_3 = const IST_TOPS[2],
+    ist_top_4 = const IST_TOPS[3],
     smap = sym crate::control::SMAP,
     on_entry = sym speculation::ON_ENTRY,
     on_return = sym speculation::ON_RETURN,
@@ -421,8 +553,11 @@ oxen_gates:
     entry_rsb = const speculation::ENTRY_RSB,
     entry_ibrs = const speculation::ENTRY_IBRS,
     entry_ibpb = const speculation::ENTRY_IBPB,
+    entry_isolation = const speculation::ENTRY_ISOLATION,
     return_ibrs = const speculation::RETURN_IBRS,
     return_verw = const speculation::RETURN_VERW,
+    return_isolation = const speculation::RETURN_ISOLATION,
+    on_return_isolated = sym crate::isolation::on_return,
     on_syscall = sym super::dispatch::on_syscall,
     on_guest_trap = sym super::dispatch::on_guest_trap,
     on_return_fault = sym super::dispatch::on_return_fault,

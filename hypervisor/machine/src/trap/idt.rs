@@ -22,6 +22,11 @@ unsafe impl Sync for Shared {}
 
 static IDT: Shared = Shared(core::cell::UnsafeCell::new(MaybeUninit::zeroed()));
 
+/// Address of the table, which is a page.
+pub(crate) fn page() -> u64 {
+    IDT.0.get() as u64
+}
+
 /// Loads the table on this CPU; the first call fills it. (The boot CPU calls it twice: the table stays the same.)
 pub(super) fn load() {
     static FILLED: spin::Once<()> = spin::Once::new();

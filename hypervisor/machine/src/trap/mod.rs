@@ -15,6 +15,11 @@
 //! canonical, IRETQ otherwise. Both start from the register frame at the top of the main stack, so a context switch is
 //! the replacement of that frame.
 //!
+//! While page tables are isolated ([`crate::isolation`]) a guest's tables map the entry code, `.entry_data`, and the pages
+//! of the stack block that the CPU and the entry code write to. From a guest, the full tables are loaded once the
+//! registers are saved; the guest's are loaded after the last call on the way back. What interrupts the entry code in
+//! between finds by CR3 which tables to go back to.
+//!
 //! No entry uses SWAPGS: the CPU's data is found from the stack pointer (see [`crate::percpu`]).
 
 pub(crate) mod descriptors;
@@ -28,12 +33,14 @@ mod idt;
 mod msrs;
 pub(crate) mod vectors;
 
-pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt};
+pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt, use_entry_stacks};
 pub(crate) use dispatch::set_core_cpu;
 pub(crate) use dispatch::{core_cpu, on_first_entry};
 pub(crate) use dump::{die, dump_host_frame};
+pub(crate) use entry::CALL_ROOM;
 pub(crate) use frame::HostFrame;
 pub(crate) use frame::guest_frame;
+pub(crate) use idt::page as idt_page;
 
 use crate::percpu::{self, PerCpu};
 
@@ -59,6 +66,16 @@ pub(crate) fn init_cpu(cpu: &'static PerCpu) {
 /// The word of the CPU's header that has its window's entries.
 pub(crate) const fn window_word() -> usize {
     entry::word::WINDOW
+}
+
+/// The word of the CPU's header that has the entries of its window in its guests' tables.
+pub(crate) const fn isolated_window_word() -> usize {
+    entry::word::ISOLATED_WINDOW
+}
+
+/// The words of the CPU's header that have CR3 while the hypervisor works for a guest, and while that guest runs.
+pub(crate) const fn root_words() -> (usize, usize) {
+    (entry::word::FULL_CR3, entry::word::GUEST_CR3)
 }
 
 /// The word of the CPU's header that has its XCR0.

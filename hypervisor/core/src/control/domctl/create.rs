@@ -22,19 +22,10 @@ const MAPTRACK_FRAMES: (u32, u32) = (65_536, 1024);
 const FLAGS: u32 = XEN_DOMCTL_CDF_XS_DOMAIN | XEN_DOMCTL_CDF_S3_INTEGRITY;
 
 /// Creates a domain, paused and empty. `EINVAL` for what is not possible here (HVM, an IOMMU,
-/// flags that are not known), `EEXIST` for a number that is taken, `EOPNOTSUPP` on a processor that
-/// needs page-table isolation, `ENOMEM`.
+/// flags that are not known), `EEXIST` for a number that is taken, `ENOMEM`.
 pub(super) fn create<M: Machine>(cx: &Cx<'_, M>, op: &mut Domctl) -> Outcome {
     let request: CreateDomain = take(&op.u);
     let limits = limits(&request)?;
-    if cx.machine().needs_isolation() && !cx.hv.options.spec_ctrl.without_isolation {
-        crate::log_warning!(
-            cx.hv,
-            "No further domain: this processor is open to Meltdown, and there is no page-table \
-             isolation (the boot option xpti=no allows it all the same)"
-        );
-        return Err(Errno::EOPNOTSUPP.into());
-    }
     let wanted = DomId(op.domain);
     let id = if wanted.0 != 0 && wanted.is_ordinary() {
         wanted
