@@ -435,6 +435,17 @@ pub const BOOT_RUNS: &[BootRun] = &[
         ..PLAIN
     },
     BootRun {
+        name: "console on com2, with the top bit",
+        hypervisor_args: "console=com2H com2=115200,8n1,0x2f8,3",
+        port: Port::Com2,
+        // "(XEN) Oxen " and "VERDICT".
+        steps: &[
+            Shows(r"(?-u)\xa8\xd8\xc5\xce\xa9\xa0\xcf\xf8\xe5\xee\xa0"),
+            Shows(r"(?-u)\xd6\xc5\xd2\xc4\xc9\xc3\xd4"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
         name: "debug keys",
         hypervisor_args: "conswitch=bx sync_console",
         kernel: FUZZING,

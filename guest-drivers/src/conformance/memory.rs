@@ -174,6 +174,18 @@ pub(super) fn run(s: &mut Suite<'_>) {
         );
         Ok(())
     });
+    s.check("memory_op/reserved_device_memory", || {
+        let mut map = abi::ReservedDeviceMemoryMap::default();
+        let address = hypercall::address(&mut map);
+        let result = memory_op(abi::XENMEM_RESERVED_DEVICE_MEMORY_MAP, address);
+        // Without an IOMMU there is none, or nobody knows.
+        ensure!(
+            result == Ok(0) && map.nr_entries == 0 || result.is_err(),
+            "{result:?}, {} entries",
+            map.nr_entries
+        );
+        Ok(())
+    });
     s.check("memory_op/unknown", || {
         for cmd in [8, 29, 40, 63] {
             same!(memory_op(cmd, UNMAPPED), Err(Errno::ENOSYS));

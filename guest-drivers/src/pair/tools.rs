@@ -9,6 +9,7 @@ use oxen_abi::domctl as abi;
 use oxen_abi::hypercall::HYPERVISOR_MEMORY_OP;
 use oxen_abi::memory::{Reservation, XENMEM_CLAIM_PAGES};
 use oxen_abi::sysctl::{self, PhysInfo};
+use oxen_abi::xen::CtlBitmap;
 
 use super::sharing::Peer;
 use super::{wait, wait_until};
@@ -326,8 +327,114 @@ fn policies(s: &mut Suite<'_>) {
     });
 }
 
+/// A domain's vCPU affinity: hard and soft, of the first 64 CPUs.
+fn affinity(id: u16, cmd: u32, flags: u32, maps: &mut [[u64; 1]; 2]) -> hypercall::Result {
+    let [hard, soft] = maps.each_mut().map(|bits| CtlBitmap {
+        bitmap: hypercall::slice_address(bits),
+        nr_bits: 64,
+        ..CtlBitmap::default()
+    });
+    let mut arg = abi::VcpuAffinity {
+        flags,
+        cpumap_hard: hard,
+        cpumap_soft: soft,
+        ..abi::VcpuAffinity::default()
+    };
+    on_domain(cmd, id, &mut arg)
+}
+
+fn libraries(s: &mut Suite<'_>) {
+    s.check("pair/affinity_soft_and_hard", || {
+        const BOTH: u32 = abi::XEN_VCPUAFFINITY_HARD | abi::XEN_VCPUAFFINITY_SOFT;
+        let (get, set) = (
+            abi::XEN_DOMCTL_GETVCPUAFFINITY,
+            abi::XEN_DOMCTL_SETVCPUAFFINITY,
+        );
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let mut maps = [[0; 1]; 2];
+        same!(
+            affinity(id, set, abi::XEN_VCPUAFFINITY_HARD, &mut [[1], [0]]),
+            Ok(0)
+        );
+        same!(
+            affinity(id, set, abi::XEN_VCPUAFFINITY_SOFT, &mut [[0], [2]]),
+            Ok(0)
+        );
+        same!(affinity(id, get, BOTH, &mut maps), Ok(0));
+        same!(maps[0], [1]);
+        // On no CPU, and with no flags. Unknown ones mean nothing.
+        same!(
+            affinity(id, set, abi::XEN_VCPUAFFINITY_HARD, &mut [[0], [0]]),
+            Err(Errno::EINVAL)
+        );
+        for cmd in [get, set] {
+            same!(affinity(id, cmd, 0, &mut maps), Err(Errno::EINVAL));
+            same!(affinity(id, cmd, 1 << 31, &mut maps), Ok(0));
+        }
+        same!(
+            affinity(id, get, abi::XEN_VCPUAFFINITY_HARD, &mut maps),
+            Ok(0)
+        );
+        same!(maps[0], [1]);
+        peer.end()
+    });
+    s.check("pair/page_types_for_tools", || {
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        let mut context = VcpuGuestContext::default();
+        let mut arg = abi::VcpuContext {
+            vcpu: 0,
+            ctxt: hypercall::address(&mut context),
+            ..abi::VcpuContext::default()
+        };
+        good!(on_domain(abi::XEN_DOMCTL_GETVCPUCONTEXT, id, &mut arg));
+        let info = good!(control::domain_info(id));
+        // Its root, its shared page, which is no memory to be saved, and a frame that no machine has.
+        let root = context.ctrlreg[3] >> 12;
+        let mut frames = [root, info.shared_info_frame, 0x0fff_ffff];
+        let mut types = abi::GetPageFrameInfo3 {
+            num: 3,
+            array: hypercall::slice_address(&mut frames),
+        };
+        same!(
+            on_domain(abi::XEN_DOMCTL_GETPAGEFRAMEINFO3, id, &mut types),
+            Ok(0)
+        );
+        let kind = u64::from(abi::XEN_DOMCTL_PFINFO_LTABTYPE_MASK);
+        same!(frames[0] & kind, u64::from(abi::XEN_DOMCTL_PFINFO_L4TAB));
+        ensure!(
+            frames[0] & u64::from(abi::XEN_DOMCTL_PFINFO_LPINTAB) != 0,
+            "{:#x}: the root is not pinned",
+            frames[0]
+        );
+        let none = u64::from(abi::XEN_DOMCTL_PFINFO_XTAB);
+        same!(frames[1] & none, none);
+        same!(frames[2] & none, none);
+        types.num = 1 << 40;
+        same!(
+            on_domain(abi::XEN_DOMCTL_GETPAGEFRAMEINFO3, id, &mut types),
+            Err(Errno::E2BIG)
+        );
+        peer.end()
+    });
+    s.check("pair/not_for_pv_domains", || {
+        let peer = Peer::start()?;
+        let id = peer.domain.id;
+        for cmd in [
+            abi::XEN_DOMCTL_GET_PAGING_MEMPOOL_SIZE,
+            abi::XEN_DOMCTL_SET_PAGING_MEMPOOL_SIZE,
+        ] {
+            let mut pool = abi::PagingMempool { size: 1 << 20 };
+            same!(on_domain(cmd, id, &mut pool), Err(Errno::EOPNOTSUPP));
+        }
+        peer.end()
+    });
+}
+
 pub(super) fn run(s: &mut Suite<'_>) {
     running(s);
+    libraries(s);
     caching(s);
     extended(s);
     claims(s);

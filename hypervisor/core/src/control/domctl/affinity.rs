@@ -13,8 +13,6 @@ use crate::machine::{CpuMask, Machine};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 
-const MAPS: u32 = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
-
 /// All CPUs there can be, for "no restriction".
 fn all<M: Machine>(cx: &Cx<'_, M>) -> CpuMask {
     let mut mask = CpuMask::EMPTY;
@@ -31,12 +29,12 @@ fn and(a: CpuMask, b: CpuMask) -> CpuMask {
     both
 }
 
-/// `setvcpuaffinity`. `EINVAL` without a map, or when no CPU that is up would be left; `EBUSY` for
+/// `setvcpuaffinity`. `EINVAL` without flags, or when no CPU that is up would be left; `EBUSY` for
 /// the hard one while the guest has tied the vCPU to a CPU, which is undone by force. The maps that
 /// are in force then are written back.
 pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
     let request: VcpuAffinity = take(u);
-    if request.flags & MAPS == 0 || request.flags & !(MAPS | XEN_VCPUAFFINITY_FORCE) != 0 {
+    if request.flags == 0 {
         return Err(Errno::EINVAL.into());
     }
     let vcpu = find_vcpu(domain, request.vcpu)?;
@@ -90,7 +88,7 @@ pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
 /// `getvcpuaffinity`.
 pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union) -> Outcome {
     let request: VcpuAffinity = take(u);
-    if request.flags & MAPS == 0 {
+    if request.flags == 0 {
         return Err(Errno::EINVAL.into());
     }
     let vcpu = find_vcpu(domain, request.vcpu)?;

@@ -10,7 +10,7 @@ use crate::domain::Domain;
 use crate::error::Stop;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
-use crate::mm::frame::PageType;
+use crate::mm::frame::{CountWord, PageType};
 use crate::mm::types::{MmError, get_type, put_type};
 use crate::mm::{get_page, put_page};
 use crate::percpu::Cx;
@@ -97,8 +97,12 @@ fn frame_type<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn) -> u32 {
     else {
         return XEN_DOMCTL_PFINFO_XTAB;
     };
-    let types = frame.types();
+    let (types, special) = (frame.types(), frame.count().has(CountWord::SPECIAL));
     put_page(cx.hv, mfn);
+    if special {
+        // The domain's, but no memory of its own: not to be saved.
+        return XEN_DOMCTL_PFINFO_XTAB;
+    }
     let kind = match types.kind() {
         PageType::L1 => XEN_DOMCTL_PFINFO_L1TAB,
         PageType::L2 => XEN_DOMCTL_PFINFO_L2TAB,
