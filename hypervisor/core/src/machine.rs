@@ -179,7 +179,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// One more than the highest frame number that has an entry in the frame table.
     fn max_frame(&self) -> Mfn;
     /// The frame-table entry; `None` for holes.
-    fn frame(&self, mfn: Mfn) -> Option<&'static Frame>;
+    fn frame(&self, mfn: Mfn) -> Option<Frame>;
     /// The 512 eight-byte words of a RAM frame that the hypervisor does not use for itself
     /// (not its image, heap, stacks or page tables); `None` for any other frame.
     fn page(&self, mfn: Mfn) -> Option<&'static [AtomicU64; 512]>;

@@ -21,11 +21,9 @@ const WORDS: usize = to_usize(PAGE_SIZE / 8);
 
 /// The frame-table entry of a frame.
 #[inline]
-pub(crate) fn entry(mfn: Mfn) -> Option<&'static Frame> {
-    const _: () = assert!(size_of::<Frame>() as u64 == memory::FRAME_ENTRY);
-    let place = memory::frame_entry(mfn.0)?;
-    // SAFETY: the frame table has this entry for ever, zeroed at boot, which is a valid `Frame`: a struct of atomics.
-    Some(unsafe { place.cast::<Frame>().as_ref() })
+pub(crate) fn entry(mfn: Mfn) -> Option<Frame> {
+    let (count, types) = memory::frame_entry(mfn.0)?;
+    Some(Frame::new(count, types))
 }
 
 /// Marks frames that have an entry but are not RAM: devices and firmware. Called once, before `core` looks at any.

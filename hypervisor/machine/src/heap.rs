@@ -16,9 +16,9 @@ use crate::num::to_usize;
 use crate::{boot, memory, paging};
 
 /// What the heap has at the start: enough until `core` gives it more, with [`FEW_CPUS`].
-const INITIAL: u64 = LARGE_PAGE;
+const INITIAL: u64 = 1 << 20;
 /// With more CPUs than these it gets so many bytes for each one.
-const FEW_CPUS: u32 = 32;
+const FEW_CPUS: u32 = 8;
 const FOR_CPU: u64 = 32 << 10;
 /// The heap lies below 4 GiB: it is made before the boot options say how much memory is to be used.
 const LIMIT: u64 = 1 << 32;

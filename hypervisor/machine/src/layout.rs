@@ -35,7 +35,7 @@ pub const HYPERVISOR_END: u64 = 0xffff_8800_0000_0000;
 
 /// Machine-to-physical table, user read-only. The hypervisor itself uses [`M2P_RW_BASE`], for SMAP forbids this one.
 pub const M2P_BASE: u64 = HYPERVISOR_START;
-/// Frame table: one 16-byte entry per machine frame.
+/// Frame table: 24 bytes for two machine frames.
 pub const FRAME_TABLE_BASE: u64 = 0xffff_8080_0000_0000;
 /// Machine-to-physical table, supervisor read-write.
 pub const M2P_RW_BASE: u64 = 0xffff_80c0_0000_0000;

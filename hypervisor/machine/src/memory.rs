@@ -2,8 +2,8 @@
 //!
 //! The frame table and the M2P are backed by memory only where there is RAM to describe.
 
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::ops::Range;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use spin::Once;
@@ -17,10 +17,12 @@ use crate::num::to_usize;
 use crate::paging::{self, Flags, MapError};
 use crate::speculation;
 
-/// Bytes of a frame-table entry.
-pub const FRAME_ENTRY: u64 = 16;
-/// Physical memory that one 2 MiB page of the frame table describes.
-const TABLE_CHUNK: u64 = LARGE_PAGE / FRAME_ENTRY * PAGE_SIZE;
+/// Bytes of the frame-table entries of two frames: both words of eight bytes, then both of four.
+const FRAME_PAIR: u64 = 24;
+/// Physical memory that is described in the frame table as a whole or not at all.
+const TABLE_CHUNK: u64 = 512 << 20;
+/// Bytes of the frame table for it.
+const CHUNK_TABLE: u64 = TABLE_CHUNK / PAGE_SIZE / 2 * FRAME_PAIR;
 /// Physical memory that one 2 MiB page of the M2P describes.
 const M2P_CHUNK: u64 = LARGE_PAGE / 8 * PAGE_SIZE;
 /// Frames that the M2P's part of the address space has room for.
@@ -73,19 +75,26 @@ pub(crate) fn init() -> Result<(), MapError> {
     let described = |start: u64, size: u64| {
         start < end && ram.iter().any(|(a, b)| *a < start + size && start < *b)
     };
+    // Chunks in a row share large pages of the table.
+    let mut row = 0..0;
     for (chunk, start) in (0..end).step_by(to_usize(TABLE_CHUNK)).enumerate() {
-        if described(start, TABLE_CHUNK) {
-            let phys = filled(0)?;
-            let va = FRAME_TABLE_BASE + (start >> PAGE_SHIFT) * FRAME_ENTRY;
-            paging::map(va, phys, LARGE_PAGE, Flags::READ_WRITE)?;
-            if let Some(word) = CHUNKS.get(chunk / 64) {
-                word.fetch_or(1 << (chunk % 64), Ordering::AcqRel);
-            }
+        if !described(start, TABLE_CHUNK) {
+            continue;
+        }
+        let table = chunk as u64 * CHUNK_TABLE;
+        if row.end != table {
+            map_frame_table(row)?;
+            row = table..table;
+        }
+        row.end += CHUNK_TABLE;
+        if let Some(word) = CHUNKS.get(chunk / 64) {
+            word.fetch_or(1 << (chunk % 64), Ordering::AcqRel);
         }
     }
+    map_frame_table(row)?;
     for start in (0..end).step_by(to_usize(M2P_CHUNK)) {
         if described(start, M2P_CHUNK) {
-            let phys = filled(u64::MAX)?;
+            let phys = filled(LARGE_PAGE, u64::MAX)?;
             let offset = (start >> PAGE_SHIFT) * 8;
             paging::map(M2P_RW_BASE + offset, phys, LARGE_PAGE, Flags::READ_WRITE)?;
             paging::map(M2P_BASE + offset, phys, LARGE_PAGE, Flags::USER_READ)?;
@@ -103,13 +112,30 @@ pub(crate) fn init() -> Result<(), MapError> {
     Ok(())
 }
 
-/// A 2 MiB page of memory, every word `value`.
-fn filled(value: u64) -> Result<u64, MapError> {
-    let phys = alloc::take(LARGE_PAGE, LARGE_PAGE, u64::MAX).ok_or(MapError::NoMemory)?;
+/// Makes these bytes of the frame table, all zero.
+fn map_frame_table(bytes: Range<u64>) -> Result<(), MapError> {
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let whole = at.is_multiple_of(LARGE_PAGE) && bytes.end - at >= LARGE_PAGE;
+        let size = if whole { LARGE_PAGE } else { PAGE_SIZE };
+        paging::map(
+            FRAME_TABLE_BASE + at,
+            filled(size, 0)?,
+            size,
+            Flags::READ_WRITE,
+        )?;
+        at += size;
+    }
+    Ok(())
+}
+
+/// A page of memory of this size, every word `value`.
+fn filled(size: u64, value: u64) -> Result<u64, MapError> {
+    let phys = alloc::take(size, size, u64::MAX).ok_or(MapError::NoMemory)?;
     let words = paging::direct(phys)
         .ok_or(MapError::NoMemory)?
         .cast::<u64>();
-    for i in 0..to_usize(LARGE_PAGE / 8) {
+    for i in 0..to_usize(size / 8) {
         // SAFETY: taken for this alone, mapped by the direct map, and inside it.
         unsafe { words.add(i).write_volatile(value) }
     }
@@ -121,9 +147,9 @@ pub fn max_frame() -> u64 {
     MAX_FRAME.load(Ordering::Relaxed)
 }
 
-/// The frame-table entry of a frame: [`FRAME_ENTRY`] bytes, zero at boot, aligned to their size, alive for ever.
+/// The words of a frame's frame-table entry: zero at boot, alive for ever.
 #[inline]
-pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
+pub fn frame_entry(mfn: u64) -> Option<(&'static AtomicU64, &'static AtomicU32)> {
     let end = MAX_FRAME.load(Ordering::Relaxed);
     if mfn >= end {
         return None;
@@ -132,9 +158,14 @@ pub fn frame_entry(mfn: u64) -> Option<NonNull<u8>> {
     let chunk = to_usize(mfn / (TABLE_CHUNK / PAGE_SIZE));
     // The bound above is at most MAX_FRAMES, for which there are WORDS words: the remainder changes nothing.
     let present = CHUNKS[chunk / 64 % WORDS].load(Ordering::Relaxed) & 1 << (chunk % 64) != 0;
-    let place = (FRAME_TABLE_BASE + mfn * FRAME_ENTRY) as *mut u8;
-    // SAFETY: far from zero, being above FRAME_TABLE_BASE by less than the table's size.
-    present.then(|| unsafe { NonNull::new_unchecked(place) })
+    if !present {
+        return None;
+    }
+    let pair = FRAME_TABLE_BASE + mfn / 2 * FRAME_PAIR;
+    let (long, short) = (pair + mfn % 2 * 8, pair + 16 + mfn % 2 * 4);
+    // SAFETY: the frame table is mapped there for ever, zeroed at boot, and used as these words alone, which are
+    // aligned: a pair's size is a multiple of eight.
+    unsafe { Some((&*(long as *const AtomicU64), &*(short as *const AtomicU32))) }
 }
 
 fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {

@@ -28,7 +28,7 @@ impl Machine for X86 {
         Mfn(memory::max_frame())
     }
     #[inline]
-    fn frame(&self, mfn: Mfn) -> Option<&'static Frame> {
+    fn frame(&self, mfn: Mfn) -> Option<Frame> {
         frames::entry(mfn)
     }
     #[inline]

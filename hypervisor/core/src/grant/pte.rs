@@ -18,7 +18,7 @@ use crate::types::{DomId, Mfn, PAGE_SIZE};
 struct Place<'a, M: Machine> {
     cx: &'a Cx<'a, M>,
     table: Mfn,
-    frame: &'static Frame,
+    frame: Frame,
     index: usize,
 }
 

@@ -167,7 +167,7 @@ fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> 
         ENTRIES
     } else {
         // The high bit says that the last child's type was dropped already.
-        let progress = frame.progress();
+        let progress = word.progress();
         (progress & 0x7fff) - usize::from(progress & 0x8000 != 0)
     };
     for index in 0..valid.min(ENTRIES) {
@@ -186,7 +186,7 @@ fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> 
 fn compare<M: Machine>(machine: &M, frame: Mfn, counted: u64) -> Option<Mismatch> {
     let entry = machine.frame(frame)?;
     let found = if entry.is_free() {
-        TypeWord::new(PageType::None, 0, 0)
+        TypeWord::unused(PageType::None, 0)
     } else {
         entry.types()
     };

@@ -85,7 +85,7 @@ fn acquire_other<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     mfn: Mfn,
-    frame: Option<&Frame>,
+    frame: Option<Frame>,
     entry: u64,
 ) -> Result<u64, MmError> {
     match frame {

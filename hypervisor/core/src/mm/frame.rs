@@ -1,6 +1,6 @@
 //! The frame table's entry: owner, references and type of one machine frame.
 //!
-//! Two words carry it, each changed only by compare-and-exchange. A frame's *type* says what the
+//! Two words carry it, each changed only by compare-and-exchange: 12 bytes. A frame's *type* says what the
 //! guest's page tables may do with it: a frame that is a page table can't be mapped writable and
 //! the other way round, which is all that keeps guests with direct paging apart. A type is held
 //! by a count of references and can only change when that count is zero.
@@ -68,25 +68,47 @@ impl PageType {
     }
 }
 
-/// The type word, taken apart.
+/// The type word, taken apart: type (3 bits), pin, state (2 bits), and 26 bits whose meaning hangs
+/// on the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TypeWord(pub(crate) u32);
 
 impl TypeWord {
-    const TYPE_SHIFT: u32 = 28;
-    /// The most type references to a frame: 33,554,431.
-    const COUNT: u32 = (1 << 25) - 1;
+    const TYPE_SHIFT: u32 = 29;
+    const VALUE_BITS: u32 = 26;
+    /// The most type references to a frame: 67,108,863. And the TLB clock's part that is kept.
+    const VALUE: u32 = (1 << Self::VALUE_BITS) - 1;
     /// The guest has pinned it: one type reference is held for that.
-    pub(crate) const PINNED: u32 = 1 << 25;
-    /// Its contents have been checked against its type.
-    pub(crate) const VALIDATED: u32 = 1 << 26;
+    const PINNED: u32 = 1 << 28;
+    const STATE: u32 = 3 << Self::VALUE_BITS;
+    /// No references to the type. The value is the TLB clock when the last one was dropped.
+    const UNUSED: u32 = 0;
+    /// One reference, by whoever is checking the contents, or undoing that.
+    const BUSY: u32 = 1 << Self::VALUE_BITS;
+    /// The contents have been checked against the type. The value counts references.
+    const VALIDATED: u32 = 2 << Self::VALUE_BITS;
     /// Checking (or undoing that) stopped half way and nobody is at it. The stop itself holds
-    /// one type and one general reference.
-    pub(crate) const PARTIAL: u32 = 1 << 27;
+    /// one type and one general reference. The value says how far it came.
+    const PARTIAL: u32 = 3 << Self::VALUE_BITS;
 
-    /// A word with this type, flags and count.
-    pub(crate) const fn new(kind: PageType, flags: u32, count: u32) -> Self {
-        Self(kind.to_bits() | flags | count)
+    const fn new(kind: PageType, state: u32, value: u32) -> Self {
+        Self(kind.to_bits() | state | value)
+    }
+
+    /// Without references, the last one dropped when the TLB clock was this.
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+    pub(crate) const fn unused(kind: PageType, clock: u64) -> Self {
+        Self::new(kind, Self::UNUSED, clock as u32 & Self::VALUE)
+    }
+
+    /// With one reference, by whoever works on it.
+    pub(crate) const fn busy(kind: PageType) -> Self {
+        Self::new(kind, Self::BUSY, 0)
+    }
+
+    /// With one reference, and as it should be.
+    pub(crate) const fn validated_once(kind: PageType) -> Self {
+        Self::new(kind, Self::VALIDATED, 1)
     }
 
     /// What it is used as.
@@ -101,7 +123,21 @@ impl TypeWord {
 
     /// Type references.
     pub const fn count(self) -> u32 {
-        self.0 & Self::COUNT
+        match self.0 & Self::STATE {
+            Self::UNUSED => 0,
+            Self::VALIDATED => self.0 & Self::VALUE,
+            _ => 1,
+        }
+    }
+
+    /// The low bits of the TLB clock when the last type reference was dropped, while there is none.
+    pub(crate) const fn stamp(self) -> Stamp {
+        Stamp(self.0 & Self::VALUE)
+    }
+
+    /// How far checking (or undoing that) came, while it is partial.
+    pub(crate) fn progress(self) -> usize {
+        usize::try_from(self.0 & Self::VALUE).unwrap_or(0)
     }
 
     /// Whether the guest has pinned it.
@@ -109,41 +145,63 @@ impl TypeWord {
         self.0 & Self::PINNED != 0
     }
 
-    /// Whether its contents are known to fit its type.
+    /// Whether its contents are known to fit its type, and the type is held.
     pub const fn validated(self) -> bool {
-        self.0 & Self::VALIDATED != 0
+        self.0 & Self::STATE == Self::VALIDATED
     }
 
     /// Whether validation stopped half way.
     pub const fn partial(self) -> bool {
-        self.0 & Self::PARTIAL != 0
+        self.0 & Self::STATE == Self::PARTIAL
     }
 
-    pub(crate) const fn with(self, flags: u32) -> Self {
-        Self(self.0 | flags)
+    /// With a pin.
+    pub(crate) const fn pin(self) -> Self {
+        Self(self.0 | Self::PINNED)
     }
 
-    pub(crate) const fn without(self, flags: u32) -> Self {
-        Self(self.0 & !flags)
+    /// Without a pin.
+    pub(crate) const fn unpin(self) -> Self {
+        Self(self.0 & !Self::PINNED)
     }
 
-    /// One reference more, or `None` at the ceiling.
+    /// With one reference and in this state instead of the one that it is in.
+    const fn once(self, state: u32, value: u32) -> Self {
+        Self(self.0 & !(Self::STATE | Self::VALUE) | state | value)
+    }
+
+    /// From busy to validated.
+    pub(crate) const fn now_validated(self) -> Self {
+        self.once(Self::VALIDATED, 1)
+    }
+
+    /// From partial, or from validated with its last reference, to busy.
+    pub(crate) const fn now_busy(self) -> Self {
+        self.once(Self::BUSY, 0)
+    }
+
+    /// From busy to partial, after so many entries.
+    pub(crate) fn now_partial(self, progress: u16) -> Self {
+        self.once(Self::PARTIAL, progress.into())
+    }
+
+    /// One reference more to a validated type, or `None` at the ceiling.
     pub(crate) const fn up(self) -> Option<Self> {
-        if self.count() == Self::COUNT {
+        if self.0 & Self::VALUE == Self::VALUE {
             None
         } else {
             Some(Self(self.0 + 1))
         }
     }
+}
 
-    /// One reference less, or `None` at zero.
-    pub(crate) const fn down(self) -> Option<Self> {
-        if self.count() == 0 {
-            None
-        } else {
-            Some(Self(self.0 - 1))
-        }
-    }
+/// The low bits of a moment of the TLB clock ([`crate::mm::tlb::stamped`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp(pub(crate) u32);
+
+impl Stamp {
+    /// How many bits it has.
+    pub const BITS: u32 = TypeWord::VALUE_BITS;
 }
 
 /// The count word, taken apart.
@@ -159,8 +217,7 @@ impl CountWord {
     pub(crate) const SPECIAL: u64 = 1 << 41;
     /// The hypervisor's own: never to be mapped by anyone.
     pub(crate) const HYPERVISOR: u64 = 1 << 42;
-    /// Free, and the first of a block in the buddy allocator: the order is where the owner is in
-    /// others, the block before it in its list (0 = none) where the count is.
+    /// Free, and the first of a block in the buddy allocator ([`FreeBlock`]).
     pub(crate) const FREE: u64 = 1 << 43;
     /// Holds a guest's old data: to be zeroed before anyone else gets it.
     pub(crate) const DIRTY: u64 = 1 << 44;
@@ -169,12 +226,6 @@ impl CountWord {
 
     pub(crate) const fn new(owner: DomId, flags: u64, count: u64) -> Self {
         Self(((owner.0 as u64) << Self::OWNER_SHIFT) | flags | count)
-    }
-
-    /// A free block of 2^`order` frames that follows another in a list.
-    pub(crate) const fn free(order: u8, before: u32, dirty: bool) -> Self {
-        let dirty = if dirty { Self::DIRTY } else { 0 };
-        Self::new(DomId(order as u16), Self::FREE | dirty, before as u64)
     }
 
     /// General references; 0 means nobody owns it.
@@ -193,22 +244,42 @@ impl CountWord {
     }
 }
 
-/// What is known of a frame. Its words are only changed by [`crate::mm`]'s operations.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Frame {
-    count: AtomicU64,
-    /// Of a free block's first frame: the next block of its list (0 = none), with the heap locked.
-    types: AtomicU32,
-    /// The TLB clock's low half when the frame last lost its type or owner. While a validation is
-    /// partial, which begins and ends with a frame of no use to anyone else, how many entries hold
-    /// references.
-    stamp: AtomicU32,
+/// What the words of a free block's first frame say.
+///
+/// The type word is the next block of the list. The count word has the order, the block before in
+/// the list, and the low bits of the frame's stamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FreeBlock {
+    /// 2^`order` frames.
+    pub(crate) order: u8,
+    /// The block before it in its list; 0 = none, for frame 0 is never handed out.
+    pub(crate) before: u32,
+    /// The block after it; 0 = none.
+    pub(crate) next: u32,
 }
 
-const _: () = assert!(core::mem::size_of::<Frame>() == 16);
+impl FreeBlock {
+    const BEFORE: u64 = 0xffff_ffff;
+    const ORDER_SHIFT: u32 = 32;
+    const ORDER: u64 = 0x1f;
+    const STAMP_SHIFT: u32 = 48;
+    const STAMP_BITS: u32 = 16;
+}
+
+/// What is known of a frame: its two words, wherever they lie. They are only changed by
+/// [`crate::mm`]'s operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    count: &'static AtomicU64,
+    types: &'static AtomicU32,
+}
 
 impl Frame {
+    /// The frame with these words, both 0 at first.
+    pub const fn new(count: &'static AtomicU64, types: &'static AtomicU32) -> Self {
+        Self { count, types }
+    }
+
     /// The count word now.
     pub fn count(&self) -> CountWord {
         CountWord(self.count.load(Ordering::Acquire))
@@ -241,36 +312,47 @@ impl Frame {
             .map_err(TypeWord)
     }
 
-    /// The TLB clock's low half at the last loss of type or owner ([`crate::mm::tlb::stamped`]).
-    pub(crate) fn stamp(&self) -> u32 {
-        self.stamp.load(Ordering::Acquire)
+    /// What it says of the free block that begins with it, if one does. The heap is locked.
+    #[allow(clippy::cast_possible_truncation, reason = "parts of a word")]
+    pub(crate) fn free_block(&self) -> Option<FreeBlock> {
+        let word = self.count();
+        word.has(CountWord::FREE).then(|| FreeBlock {
+            order: (word.0 >> FreeBlock::ORDER_SHIFT & FreeBlock::ORDER) as u8,
+            before: (word.0 & FreeBlock::BEFORE) as u32,
+            next: self.types().0,
+        })
     }
 
-    /// Sets the TLB clock, and forgets validation progress.
-    #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-    pub(crate) fn set_stamp(&self, clock: u64) {
-        self.stamp.store(clock as u32, Ordering::Release);
+    /// Makes it the first frame of a free block; its frames' stamps stay. The heap is locked.
+    pub(crate) fn set_free_block(&self, block: FreeBlock) {
+        let word = self.count();
+        let stamp = if word.has(CountWord::FREE) {
+            word.0 >> FreeBlock::STAMP_SHIFT
+        } else {
+            // One that is a little too late is made of the low bits again: no flush is left out.
+            u64::from(self.types().stamp().0) & ((1 << FreeBlock::STAMP_BITS) - 1)
+        };
+        let order = u64::from(block.order) & FreeBlock::ORDER;
+        self.set_types(TypeWord(block.next));
+        self.set_count(CountWord(
+            stamp << FreeBlock::STAMP_SHIFT
+                | word.0 & CountWord::DIRTY
+                | CountWord::FREE
+                | order << FreeBlock::ORDER_SHIFT
+                | u64::from(block.before),
+        ));
     }
 
-    /// Entries that hold references, while partial.
-    pub(crate) fn progress(&self) -> usize {
-        usize::try_from(self.stamp.load(Ordering::Acquire)).unwrap_or(0)
-    }
-
-    /// Notes how many entries hold references. The stamp is forgotten: it counted until the frame
-    /// got its type, and there will be another when it loses it.
-    pub(crate) fn set_progress(&self, entries: u16) {
-        self.stamp.store(entries.into(), Ordering::Release);
-    }
-
-    /// The block after this one in its free list; 0 = none. The heap is locked.
-    pub(crate) fn next_free(&self) -> u32 {
-        self.types.load(Ordering::Relaxed)
-    }
-
-    /// Sets the block after this one in its free list.
-    pub(crate) fn set_next_free(&self, next: u32) {
-        self.types.store(next, Ordering::Relaxed);
+    /// Takes it off its free list: it is nobody's now. `clock` is the TLB clock. The heap is locked.
+    pub(crate) fn clear_free_block(&self, clock: u64) {
+        let word = self.count();
+        let stamp = latest(
+            clock,
+            word.0 >> FreeBlock::STAMP_SHIFT,
+            FreeBlock::STAMP_BITS,
+        );
+        self.set_types(TypeWord::unused(PageType::None, stamp));
+        self.set_count(CountWord(word.0 & CountWord::DIRTY));
     }
 
     /// Whether it is the first frame of a free block.
@@ -350,10 +432,10 @@ impl Frame {
         if !word.kind_is(want) {
             return false;
         }
-        let next = if want == PageType::Writable {
-            word.with(TypeWord::VALIDATED).up()
-        } else if word.validated() && word.count() != 0 {
+        let next = if word.validated() {
             word.up()
+        } else if want == PageType::Writable && word.count() == 0 {
+            Some(TypeWord::validated_once(PageType::Writable))
         } else {
             None
         };
@@ -364,16 +446,27 @@ impl Frame {
     #[inline]
     pub(crate) fn leave_type(&self, clock: u64) -> bool {
         let word = self.types();
+        if !word.validated() {
+            return false;
+        }
         let next = match word.count() {
             0 => return false,
-            1 if word.kind_is(PageType::Writable) => {
-                self.set_stamp(clock);
-                TypeWord(word.0 - 1).without(TypeWord::VALIDATED)
-            }
+            1 if word.kind_is(PageType::Writable) => TypeWord::unused(PageType::Writable, clock),
             1 => return false,
             _ => TypeWord(word.0 - 1),
         };
         self.exchange_types(word, next).is_ok()
+    }
+}
+
+/// The latest moment of the TLB clock up to `now` that has these low bits.
+pub(crate) const fn latest(now: u64, low: u64, bits: u32) -> u64 {
+    let turn = 1 << bits;
+    let latest = (now & !(turn - 1)) | low;
+    if latest <= now {
+        latest
+    } else {
+        latest.saturating_sub(turn)
     }
 }
 

@@ -12,8 +12,9 @@ use core::ops::RangeInclusive;
 use oxen_abi::errno::Errno;
 
 use crate::machine::Machine;
-use crate::mm::frame::{CountWord, Frame, TypeWord};
+use crate::mm::frame::{Frame, FreeBlock};
 use crate::mm::nodes::Nodes;
+use crate::mm::tlb;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{Mfn, PAGE_SHIFT};
@@ -271,7 +272,8 @@ impl Heap {
                 && self.nodes.of_frame(buddy) == node
                 && machine
                     .frame(buddy)
-                    .is_some_and(|frame| free_order(frame) == Some(size));
+                    .and_then(|frame| frame.free_block())
+                    .is_some_and(|free| free.order == size);
             if !mergeable {
                 break;
             }
@@ -284,33 +286,10 @@ impl Heap {
     }
 }
 
-/// The order of the free block that starts at this frame.
-#[allow(clippy::cast_possible_truncation, reason = "orders are below 19")]
-fn free_order(frame: &Frame) -> Option<u8> {
-    let word = frame.count();
-    word.has(CountWord::FREE)
-        .then_some((word.owner().0 & 0xff) as u8)
-}
-
-/// The block before this one in its list; 0 = none.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the heap's frames have numbers of 32 bits"
-)]
-fn before(frame: &Frame) -> u32 {
-    frame.count().count() as u32
-}
-
-fn set_before(frame: &Frame, before: u32) {
-    if let Some(order) = free_order(frame) {
-        let dirty = frame.count().has(CountWord::DIRTY);
-        frame.set_count(CountWord::free(order, before, dirty));
-    }
-}
-
 /// The block behind a link, `None` at the list's end.
-fn listed<M: Machine>(machine: &M, link: u32) -> Option<&'static Frame> {
-    machine.frame(Mfn(u64::from(link))).filter(|_| link != 0)
+fn listed<M: Machine>(machine: &M, link: u32) -> Option<(Frame, FreeBlock)> {
+    let frame = machine.frame(Mfn(u64::from(link))).filter(|_| link != 0)?;
+    Some((frame, frame.free_block()?))
 }
 
 impl Lists {
@@ -366,11 +345,14 @@ impl Lists {
         ) else {
             return;
         };
-        let dirty = frame.count().has(CountWord::DIRTY);
-        frame.set_next_free(*head);
-        frame.set_count(CountWord::free(order, 0, dirty));
-        if let Some(next) = listed(machine, *head) {
-            set_before(next, index(block));
+        frame.set_free_block(FreeBlock {
+            order,
+            before: 0,
+            next: *head,
+        });
+        if let Some((next, free)) = listed(machine, *head) {
+            let before = index(block);
+            next.set_free_block(FreeBlock { before, ..free });
         }
         *head = index(block);
     }
@@ -389,23 +371,21 @@ impl Lists {
         if let Some(free) = self.free(node, block) {
             *free -= 1 << order;
         }
-        let Some(frame) = machine.frame(block) else {
+        let Some((frame, FreeBlock { before, next, .. })) = listed(machine, index(block)) else {
             return;
         };
-        let (next, before) = (frame.next_free(), before(frame));
-        if let Some(next) = listed(machine, next) {
-            set_before(next, before);
+        if let Some((next, free)) = listed(machine, next) {
+            next.set_free_block(FreeBlock { before, ..free });
         }
         match listed(machine, before) {
-            Some(frame) => frame.set_next_free(next),
+            Some((before, free)) => before.set_free_block(FreeBlock { next, ..free }),
             None => {
                 if let Some(head) = self.head(node, zone_of(block.0), order) {
                     *head = next;
                 }
             }
         }
-        frame.set_count(CountWord(frame.count().0 & CountWord::DIRTY));
-        frame.set_types(TypeWord(0));
+        frame.clear_free_block(tlb::clock());
     }
 }
 

@@ -31,8 +31,7 @@ pub(crate) fn take<M: Machine>(
     domain.memory.owned.lock().remove(mfn);
     domain.memory.total.fetch_sub(1, Ordering::AcqRel);
     // Without general references there are none to a type.
-    frame.set_types(TypeWord::new(PageType::None, 0, 0));
-    frame.set_stamp(tlb::clock());
+    frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
     hv.machine.set_m2p(mfn, u64::MAX);
     Some(Loose { hv, mfn })
 }
@@ -76,8 +75,8 @@ impl<'a, M: Machine> Room<'a, M> {
     pub(crate) fn fill(self, cpu: &PerCpu<M>, loose: Loose<M>) -> Option<()> {
         let (hv, mfn) = (loose.hv, loose.mfn);
         let frame = hv.machine.frame(mfn)?;
-        tlb::needed(cpu, hv.machine.cpus(), tlb::stamped(frame.stamp())).carry_out(cpu);
-        frame.set_stamp(tlb::clock());
+        tlb::needed(cpu, hv.machine.cpus(), tlb::stamped(frame.types().stamp())).carry_out(cpu);
+        frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
         // Counted before it has an owner, so that whoever sees the owner finds it.
         if !self.domain.memory.owned.lock().add(mfn, 1) {
             return None;

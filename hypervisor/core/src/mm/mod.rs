@@ -156,8 +156,7 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
         frame.types().count() == 0,
         "{mfn:?} freed with type references"
     );
-    frame.set_stamp(tlb::clock());
-    frame.set_types(TypeWord::new(PageType::None, 0, 0));
+    frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
     frame.set_count(CountWord(CountWord::DIRTY));
     hv.machine.set_m2p(mfn, u64::MAX);
     hv.heap.free(&hv.machine, mfn, 0);
@@ -225,7 +224,7 @@ pub fn alloc_frames<M: Machine>(
     let mut newest = 0;
     for mfn in (0..frames).map(|n| first.offset(n)) {
         if let Some(frame) = hv.machine.frame(mfn) {
-            newest = newest.max(tlb::stamped(frame.stamp()));
+            newest = newest.max(tlb::stamped(frame.types().stamp()));
         }
     }
     tlb::needed(cpu, hv.machine.cpus(), newest).carry_out(cpu);
@@ -290,18 +289,17 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
         return;
     };
     let dirty = frame.count().has(CountWord::DIRTY);
-    frame.set_stamp(tlb::clock());
     match purpose {
         Purpose::Ram | Purpose::Exchanged | Purpose::Built => {
             if dirty && purpose != Purpose::Built {
                 hv.machine.zero_page(mfn);
             }
-            frame.set_types(TypeWord::new(PageType::None, 0, 0));
+            frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
             frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
         }
         Purpose::Shared => {
             hv.machine.zero_page(mfn);
-            frame.set_types(TypeWord::new(PageType::Writable, TypeWord::VALIDATED, 1));
+            frame.set_types(TypeWord::validated_once(PageType::Writable));
             domain.memory.special.fetch_add(1, Ordering::AcqRel);
             frame.set_count(CountWord::new(domain.id, CountWord::SPECIAL, 1));
         }

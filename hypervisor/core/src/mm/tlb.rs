@@ -5,6 +5,7 @@
 //! the TLB of a CPU whose last flush is not later than that.
 
 use crate::machine::{CpuMask, Machine};
+use crate::mm::frame::{Stamp, latest};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,22 +17,11 @@ pub fn clock() -> u64 {
     CLOCK.load(Ordering::Acquire)
 }
 
-/// The latest time that a stamp, of which frames keep the low half, can stand for. The true one may
-/// be earlier, by as many turns of the low half as the stamp is old; then a flush too many is made.
-pub fn stamped(stamp: u32) -> u64 {
+/// The latest time that a stamp, of which frames keep the low bits, can stand for. The true one may
+/// be earlier, by as many turns of these bits as the stamp is old; then a flush too many is made.
+pub fn stamped(stamp: Stamp) -> u64 {
     // Read after the stamp was, so not earlier than the stamp.
-    latest(clock(), stamp)
-}
-
-/// The latest time up to `now` that has this low half.
-fn latest(now: u64, stamp: u32) -> u64 {
-    let turn = 1 << u32::BITS;
-    let latest = (now & !(turn - 1)) | u64::from(stamp);
-    if latest <= now {
-        latest
-    } else {
-        latest.saturating_sub(turn)
-    }
+    latest(clock(), stamp.0.into(), Stamp::BITS)
 }
 
 /// Notes that `flush` flushes this CPU's TLB whole (by a CR3 load, say).
@@ -91,15 +81,16 @@ mod tests {
 
     use super::latest;
 
+    const BITS: u32 = 26;
+
     proptest! {
         /// A stamp never seems older than it is: no flush is left out.
         #[test]
         fn stamps_never_seem_older(now in 1u64..1 << 48, age in 0u64..1 << 34) {
             let stamped = now.saturating_sub(age);
-            #[allow(clippy::cast_possible_truncation, reason = "the low half is meant")]
-            let seen = latest(now, stamped as u32);
+            let seen = latest(now, stamped & ((1 << BITS) - 1), BITS);
             prop_assert!((stamped..=now).contains(&seen));
-            if age < 1 << 32 {
+            if age < 1 << BITS {
                 prop_assert_eq!(seen, stamped);
             }
         }

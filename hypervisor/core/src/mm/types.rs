@@ -19,7 +19,7 @@ use oxen_abi::errno::Errno;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::entry::{acquire_entry, release_entry};
-use crate::mm::frame::{Frame, PageType, TypeWord};
+use crate::mm::frame::{Frame, PageType, Stamp, TypeWord};
 use crate::mm::{pte, tlb};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -93,7 +93,7 @@ pub(crate) fn get_held<M: Machine>(
     domain: &Domain<M>,
     mfn: Mfn,
     want: PageType,
-) -> Result<&'static Frame, NotHeld> {
+) -> Result<Frame, NotHeld> {
     let frame = cpu.hv.machine.frame(mfn);
     let frame = frame
         .filter(|frame| frame.get(domain.id))
@@ -109,7 +109,7 @@ pub(crate) fn add_type<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     mfn: Mfn,
-    frame: &Frame,
+    frame: Frame,
     want: PageType,
 ) -> Result<(), MmError> {
     if frame.join_type(want) {
@@ -123,7 +123,7 @@ pub(crate) fn add_type<M: Machine>(
 pub(crate) fn put_held<M: Machine>(
     cpu: &PerCpu<M>,
     mfn: Mfn,
-    frame: &Frame,
+    frame: Frame,
 ) -> Result<(), Unfinished> {
     let outcome = if frame.leave_type(tlb::clock()) {
         Ok(())
@@ -142,11 +142,11 @@ fn get_first_type<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     mfn: Mfn,
-    frame: &Frame,
+    frame: Frame,
     want: PageType,
 ) -> Result<(), MmError> {
     let plain = matches!(want, PageType::Writable | PageType::None);
-    let ready = TypeWord::new(want, TypeWord::VALIDATED, 1);
+    let ready = TypeWord::validated_once(want);
     let mut word = frame.types();
     loop {
         let unused = word.count() == 0;
@@ -154,11 +154,11 @@ fn get_first_type<M: Machine>(
         let next = match (unused, plain) {
             (true, true) if changes => CLAIMED,
             (true, true) => ready,
-            (true, false) => TypeWord::new(want, 0, 1),
+            (true, false) => TypeWord::busy(want),
             (false, _) if word == CLAIMED => return Err(MmError::Restart),
             (false, _) if word.kind() != want => return Err(Errno::EINVAL.into()),
             (false, _) if word.validated() => word.up().ok_or(Errno::EBUSY)?,
-            (false, _) if word.partial() => word.without(TypeWord::PARTIAL),
+            (false, _) if word.partial() => word.now_busy(),
             (false, _) => return Err(MmError::Restart),
         };
         if let Err(now) = frame.exchange_types(word, next) {
@@ -166,7 +166,7 @@ fn get_first_type<M: Machine>(
             continue;
         }
         if changes {
-            flush_for_change(cpu, domain, frame);
+            flush_for_change(cpu, domain, frame, word.stamp());
         }
         if plain {
             if changes {
@@ -179,7 +179,7 @@ fn get_first_type<M: Machine>(
         }
         let progress = if word.partial() {
             drop_self_reference(cpu, mfn);
-            frame.progress()
+            word.progress()
         } else {
             0
         };
@@ -188,9 +188,9 @@ fn get_first_type<M: Machine>(
 }
 
 /// The type of a frame that is to become plain memory and is not flushed out of the TLBs yet.
-const CLAIMED: TypeWord = TypeWord::new(PageType::None, 0, 1);
+const CLAIMED: TypeWord = TypeWord::busy(PageType::None);
 
-/// Other CPUs may still have translations of the frame from its last use.
+/// Other CPUs may still have translations of the frame from its last use, which ended at `lost`.
 ///
 /// Only the owner's CPUs are asked, as in Xen, though others may have mapped the frame too:
 /// - Who maps it by a grant holds a type reference beside the page-table entry's, until the grant is
@@ -199,7 +199,7 @@ const CLAIMED: TypeWord = TypeWord::new(PageType::None, 0, 1);
 ///   and what he could write through a stale one he can write without.
 /// - A frame that is freed goes to nobody else before all CPUs whose last flush is older have flushed
 ///   ([`crate::mm::alloc_frames`]); and it is not freed while anyone's page table maps it.
-fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: &Frame) {
+fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: Frame, lost: Stamp) {
     let owner = frame.count().owner();
     let mask = if owner == domain.id {
         domain.dirty_cpus()
@@ -209,7 +209,7 @@ fn flush_for_change<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, frame: &Fra
             None => return,
         }
     };
-    tlb::needed(cpu, mask, tlb::stamped(frame.stamp())).carry_out(cpu);
+    tlb::needed(cpu, mask, tlb::stamped(lost)).carry_out(cpu);
 }
 
 /// The reference that a partial frame held on itself passes to whoever takes over, who has one
@@ -223,18 +223,18 @@ fn validate_from<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     mfn: Mfn,
-    frame: &Frame,
+    frame: Frame,
     kind: PageType,
     progress: usize,
 ) -> Result<(), MmError> {
     let Some(level) = kind.level() else {
         return match check_descriptors(cpu, mfn) {
             Ok(()) => {
-                frame.set_types(frame.types().with(TypeWord::VALIDATED));
+                frame.set_types(frame.types().now_validated());
                 Ok(())
             }
             Err(errno) => {
-                frame.set_types(TypeWord::new(PageType::None, 0, 0));
+                frame.set_types(TypeWord::unused(kind, tlb::clock()));
                 Err(errno.into())
             }
         };
@@ -267,7 +267,7 @@ fn validate_from<M: Machine>(
     if level == 4 {
         cpu.hv.machine.fill_hypervisor_slots(mfn);
     }
-    frame.set_types(frame.types().with(TypeWord::VALIDATED));
+    frame.set_types(frame.types().now_validated());
     Ok(())
 }
 
@@ -308,10 +308,10 @@ fn entry_of(page: Option<&[AtomicU64; ENTRIES]>, index: usize) -> u64 {
 }
 
 /// Leaves the frame partial: it owns itself until someone goes on.
-fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame, progress: usize) {
+fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: Frame, progress: usize) {
     crate::mm::hold_page(cpu.hv, mfn);
-    frame.set_progress(u16::try_from(progress).unwrap_or(0));
-    frame.set_types(frame.types().with(TypeWord::PARTIAL));
+    let progress = u16::try_from(progress).unwrap_or(0);
+    frame.set_types(frame.types().now_partial(progress));
 }
 
 /// Drops a type reference. When it was a page table's last, everything it maps is let go of;
@@ -327,26 +327,23 @@ pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished>
 
 /// Drops a type reference that seemed to be the last.
 #[inline(never)]
-fn put_last_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: &Frame) -> Result<(), Unfinished> {
+fn put_last_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: Frame) -> Result<(), Unfinished> {
     let mut word = frame.types();
     loop {
-        let Some(lower) = word.down() else {
-            debug_assert!(false, "type count of {mfn:?} below zero");
-            return Ok(());
-        };
-        let table = word.kind().level();
-        let next = match (lower.count(), table) {
-            (0, Some(_)) => word.without(TypeWord::VALIDATED),
-            (0, None) => {
-                frame.set_stamp(tlb::clock());
-                lower.without(TypeWord::VALIDATED)
+        let (last, table) = (word.count() == 1, word.kind().level());
+        let next = match table {
+            _ if !word.validated() => {
+                debug_assert!(false, "type count of {mfn:?} below zero");
+                return Ok(());
             }
-            _ => lower,
+            Some(_) if last => word.now_busy(),
+            None if last => TypeWord::unused(word.kind(), tlb::clock()),
+            _ => TypeWord(word.0 - 1),
         };
         match frame.exchange_types(word, next) {
             Ok(()) => {
-                return match (lower.count(), table) {
-                    (0, Some(level)) => undo_from(cpu, mfn, frame, level, ENTRIES),
+                return match table {
+                    Some(level) if last => undo_from(cpu, mfn, frame, level, ENTRIES),
                     _ => Ok(()),
                 };
             }
@@ -368,14 +365,10 @@ pub fn resume_put<M: Machine>(cpu: &PerCpu<M>, unfinished: Unfinished) -> Result
     let Some(level) = word.kind().level() else {
         return Ok(());
     };
-    let progress = frame.progress();
-    if frame
-        .exchange_types(word, word.without(TypeWord::PARTIAL))
-        .is_err()
-    {
+    if frame.exchange_types(word, word.now_busy()).is_err() {
         return Ok(());
     }
-    let outcome = undo_from(cpu, mfn, frame, level, progress);
+    let outcome = undo_from(cpu, mfn, frame, level, word.progress());
     // The reference of the stop; if it stopped again it has taken a new one.
     drop_self_reference(cpu, mfn);
     outcome
@@ -385,7 +378,7 @@ pub fn resume_put<M: Machine>(cpu: &PerCpu<M>, unfinished: Unfinished) -> Result
 fn undo_from<M: Machine>(
     cpu: &PerCpu<M>,
     mfn: Mfn,
-    frame: &Frame,
+    frame: Frame,
     level: u8,
     progress: usize,
 ) -> Result<(), Unfinished> {
@@ -423,9 +416,8 @@ fn undo_from<M: Machine>(
         }
         crate::mm::put_page(cpu.hv, child);
     }
-    frame.set_stamp(tlb::clock());
     let kind = frame.types().kind();
-    frame.set_types(TypeWord::new(kind, 0, 0));
+    frame.set_types(TypeWord::unused(kind, tlb::clock()));
     Ok(())
 }
 
@@ -472,7 +464,7 @@ pub fn pin<M: Machine>(
             let _ = put_type(cpu, mfn);
             return Err(Errno::EINVAL.into());
         }
-        match frame.exchange_types(word, word.with(TypeWord::PINNED)) {
+        match frame.exchange_types(word, word.pin()) {
             Ok(()) => return Ok(()),
             Err(now) => word = now,
         }
@@ -490,7 +482,7 @@ pub fn take_pin<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> bool {
         if !word.pinned() {
             return false;
         }
-        match frame.exchange_types(word, word.without(TypeWord::PINNED)) {
+        match frame.exchange_types(word, word.unpin()) {
             Ok(()) => return true,
             Err(now) => word = now,
         }

@@ -37,7 +37,8 @@ pub(crate) struct Route {
 
 /// A machine in memory.
 pub(crate) struct Sim {
-    frames: &'static [Frame],
+    /// Count and type words.
+    frames: &'static [(AtomicU64, AtomicU32)],
     /// Two views of a frame's contents, which are not the same memory here: no code under test
     /// uses both on one frame.
     pages: &'static [Once<Box<[AtomicU64; 512]>>],
@@ -80,7 +81,7 @@ impl Sim {
     /// `frames` frames of RAM from 0 on.
     pub(crate) fn new(frames: u64) -> Self {
         Self {
-            frames: leak(frames, Frame::default),
+            frames: leak(frames, Default::default),
             pages: leak(frames, Once::new),
             pages32: leak(frames, Once::new),
             m2p: (0..frames).map(|_| AtomicU64::new(u64::MAX)).collect(),
@@ -114,7 +115,7 @@ impl Sim {
         let hypervisor = pte::present(value)
             && self
                 .frame(pte::frame(value))
-                .is_some_and(Frame::is_hypervisor);
+                .is_some_and(|frame| frame.is_hypervisor());
         !(hypervisor || (level == 4 && pte::is_hypervisor_slot(index)))
     }
 
@@ -135,8 +136,9 @@ impl Machine for Sim {
     fn max_frame(&self) -> Mfn {
         Mfn(self.frames.len() as u64)
     }
-    fn frame(&self, mfn: Mfn) -> Option<&'static Frame> {
-        self.frames.get(self.index(mfn)?)
+    fn frame(&self, mfn: Mfn) -> Option<Frame> {
+        let (count, types) = self.frames.get(self.index(mfn)?)?;
+        Some(Frame::new(count, types))
     }
     fn page(&self, mfn: Mfn) -> Option<&'static [AtomicU64; 512]> {
         self.pages
