@@ -505,3 +505,60 @@ pub(crate) fn drop_page<M: Machine>(machine: &M, mfn: crate::Mfn) -> Dropped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame() -> Frame {
+        let (count, types) = Box::leak(Box::default());
+        Frame::new(count, types)
+    }
+
+    proptest! {
+        /// What a free block's first frame says is what was put there; nobody can take it for his own,
+        /// and it comes back with a stamp that is not older than the one it had.
+        #[test]
+        fn free_block(
+            order in 0u8..19,
+            before: u32,
+            next: u32,
+            lost in 1u64..1 << 40,
+            passed in 0u64..1 << 20,
+            dirty: bool,
+        ) {
+            let frame = frame();
+            let dirty = if dirty { CountWord::DIRTY } else { 0 };
+            frame.set_types(TypeWord::unused(PageType::None, lost));
+            frame.set_count(CountWord(dirty));
+            let free = FreeBlock { order, before: 1, next };
+            frame.set_free_block(free);
+            let free = FreeBlock { before, ..free };
+            frame.set_free_block(free);
+            prop_assert_eq!(frame.free_block(), Some(free));
+            prop_assert!(!frame.get(frame.count().owner()) && !frame.is_ram_of(frame.count().owner()));
+            prop_assert!(frame.is_hypervisor() && !frame.is_guest());
+            let now = lost + passed;
+            frame.clear_free_block(now);
+            prop_assert_eq!(frame.free_block(), None);
+            prop_assert_eq!(frame.count(), CountWord(dirty));
+            let seen = latest(now, frame.types().stamp().0.into(), Stamp::BITS);
+            prop_assert!((lost..=now).contains(&seen));
+        }
+    }
+
+    #[test]
+    fn type_references_have_a_ceiling() {
+        let word = TypeWord::validated_once(PageType::L1).pin();
+        let most = TypeWord(word.0 | TypeWord::VALUE);
+        assert_eq!((most.count(), most.up()), (TypeWord::VALUE, None));
+        assert!(most.pinned() && most.validated() && most.kind() == PageType::L1);
+        let partial = word.now_busy().now_partial(0x8000 | 512);
+        assert_eq!((partial.count(), partial.progress()), (1, 0x8000 | 512));
+        assert!(partial.pinned() && partial.partial() && !partial.validated());
+    }
+}
