@@ -13,12 +13,14 @@ use oxen_abi::hypercall::{
 use oxen_abi::mmu::{MMUEXT_SET_LDT, MmuextOp};
 use oxen_abi::xen::DOMID_SELF;
 
+use super::timers::{MILLISECOND, poll};
 use super::traps::faulted;
 use super::version::{HYPERVISOR, UNMAPPED};
 use super::{Suite, ensure, good, same};
 use crate::pagetable;
 use crate::sys::frame::Frame;
 use crate::sys::{hypercall, probe};
+use crate::time::now;
 
 /// Flat data, present, DPL 3, writable.
 const DATA: u64 = 0x00cf_f300_0000_ffff;
@@ -205,6 +207,10 @@ fn debug_registers(s: &mut Suite<'_>) {
         same!(set(7, 1 | 0b1001 << 16), Ok(0));
         faulted(probe::write(page.address(), 1), probe::DB)?;
         same!(get(6) & 1, 1);
+        // Both outlive a moment in which something else runs.
+        good!(poll(&mut [], now() + MILLISECOND));
+        same!(get(6) & 1, 1);
+        faulted(probe::write(page.address(), 1), probe::DB)?;
         good!(probe::write(page.address() + 8, 1));
         same!(set(7, 0), Ok(0));
         same!(set(6, 0), Ok(0));

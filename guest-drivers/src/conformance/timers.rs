@@ -19,7 +19,7 @@ use crate::sys::{cpu, hypercall, shared};
 use crate::time::now;
 use crate::{event, pagetable};
 
-const MILLISECOND: u64 = 1_000_000;
+pub(super) const MILLISECOND: u64 = 1_000_000;
 /// Far more than a timer may be late on a slow emulator.
 const LATE: u64 = 3_000 * MILLISECOND;
 
@@ -201,7 +201,7 @@ fn preemption(s: &mut Suite<'_>) {
     });
 }
 
-fn poll(ports: &mut [u32], timeout: u64) -> hypercall::Result {
+pub(super) fn poll(ports: &mut [u32], timeout: u64) -> hypercall::Result {
     let mut arg = Poll {
         ports: hypercall::slice_address(ports),
         nr_ports: u32::try_from(ports.len()).unwrap_or(u32::MAX),

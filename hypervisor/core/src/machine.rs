@@ -360,7 +360,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn ldt_offset(&self, _addr: u64) -> Option<u64> {
         None
     }
-    /// Loads DR0-DR3, DR6 and DR7 (`values[4..6]` ignored).
+    /// Loads DR0-DR3 and DR7 (`values[4..7]` are ignored: DR6 reports nothing until the next #DB).
     fn load_debug(&self, values: &[u64; 8]);
     /// Reads DR6 and resets it to its initial value.
     fn take_dr6(&self) -> u64;

@@ -19,9 +19,9 @@ const fn watchable(address: u64) -> u64 {
     }
 }
 
-/// Loads a guest's registers. Bits that the CPU would fault on are dropped.
+/// Loads a guest's registers but DR6, which `core` keeps. Bits that the CPU would fault on are dropped.
 pub(crate) fn load(values: &[u64; 8]) {
-    let [dr0, dr1, dr2, dr3, _, _, dr6, dr7] = *values;
+    let [dr0, dr1, dr2, dr3, _, _, _, dr7] = *values;
     let [dr0, dr1, dr2, dr3] = [dr0, dr1, dr2, dr3].map(watchable);
     // Lengths of eight bytes are allowed, the reserved bits and general detect (which would trap the hypervisor) not.
     let dr7 = (dr7 & 0xffff_03ff) | DR7_INIT;
@@ -35,7 +35,7 @@ pub(crate) fn load(values: &[u64; 8]) {
                 in(reg) dr0, in(reg) dr1, in(reg) dr2, in(reg) dr3,
                 options(nostack, preserves_flags)
             );
-            asm!("mov dr6, {}", in(reg) (dr6 & 0xe00f) | DR6_INIT, options(nostack, preserves_flags));
+            asm!("mov dr6, {}", in(reg) DR6_INIT, options(nostack, preserves_flags));
             asm!("mov dr7, {}", in(reg) dr7, options(nostack, preserves_flags));
         }
     }

@@ -298,7 +298,7 @@ fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, no
     machine.save_segments(&mut arch.segments);
     machine.save_fpu(&mut arch.fpu);
     if arch.debug[7] & 0xff != 0 {
-        arch.debug[6] = machine.take_dr6();
+        // What DR6 has reported is in `debug` already, for the guest to read; the register has nothing.
         machine.load_debug(&[0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400]);
     }
 }
