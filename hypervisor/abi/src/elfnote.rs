@@ -38,5 +38,3 @@ pub const XEN_ELFNOTE_MOD_START_PFN: u32 = 16;
 pub const XEN_ELFNOTE_SUPPORTED_FEATURES: u32 = 17;
 /// 32-bit physical entry (PVH).
 pub const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
-/// The last one.
-pub const XEN_ELFNOTE_MAX: u32 = 18;

@@ -7,6 +7,8 @@ mod modules;
 use std::path::Path;
 use std::process::Command;
 
+use oxen_abi::domctl::XEN_DOMCTL_INTERFACE_VERSION;
+
 const HEADER: &str = "/usr/include/xen/xen.h";
 
 #[test]
@@ -41,10 +43,16 @@ fn agrees_with_the_c_headers() {
         .map(|line| line.parse().expect("a number"))
         .collect();
     assert_eq!(figures.len(), table.rows.len());
-    let wrong: Vec<String> = table
-        .rows
-        .iter()
-        .zip(&figures)
+    // The control interface may change from one Xen to the next, and its number with it.
+    let version = (table.rows.iter().zip(&figures))
+        .find(|(row, _)| row.expression == "XEN_DOMCTL_INTERFACE_VERSION")
+        .map(|(_, c)| *c);
+    let other = version != Some(XEN_DOMCTL_INTERFACE_VERSION.into());
+    if other {
+        eprintln!("domctl is not compared: the headers' interface is {version:#x?}");
+    }
+    let wrong: Vec<String> = (table.rows.iter().zip(&figures))
+        .filter(|(row, _)| !(other && row.expression.to_lowercase().contains("domctl")))
         .filter(|(row, c)| {
             let mask = u64::MAX >> (64 - row.bits);
             (row.value ^ **c) & mask != 0
