@@ -6,7 +6,8 @@
 //! | slot | address | what |
 //! |---|---|---|
 //! | 256 | `0xffff800000000000` | machine-to-physical table as guests see it: user, read-only (ABI) |
-//! | 257 | `0xffff808000000000` | frame table |
+//! | 257 | `0xffff808000000000` | frame table: count words |
+//! | 257 | `0xffff80a000000000` | frame table: type words |
 //! | 257 | `0xffff80c000000000` | machine-to-physical table, supervisor, read-write |
 //! | 260 | `0xffff820000000000` | per-CPU areas, then device memory |
 //! | 261 | `0xffff82d040000000` | the image |
@@ -35,8 +36,10 @@ pub const HYPERVISOR_END: u64 = 0xffff_8800_0000_0000;
 
 /// Machine-to-physical table, user read-only. The hypervisor itself uses [`M2P_RW_BASE`], for SMAP forbids this one.
 pub const M2P_BASE: u64 = HYPERVISOR_START;
-/// Frame table: 24 bytes for two machine frames.
-pub const FRAME_TABLE_BASE: u64 = 0xffff_8080_0000_0000;
+/// Frame table: the frames' count words, eight bytes each.
+pub const FRAME_COUNTS_BASE: u64 = 0xffff_8080_0000_0000;
+/// Frame table: the frames' type words, four bytes each.
+pub const FRAME_TYPES_BASE: u64 = 0xffff_80a0_0000_0000;
 /// Machine-to-physical table, supervisor read-write.
 pub const M2P_RW_BASE: u64 = 0xffff_80c0_0000_0000;
 /// Per-CPU areas, [`PERCPU_STRIDE`] apart.

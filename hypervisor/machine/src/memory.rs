@@ -11,18 +11,18 @@ use spin::Once;
 use crate::boot::alloc;
 use crate::boot::e820::{Kind, MAX_REGIONS, Ranges, Region, ram_pages};
 use crate::layout::{
-    DIRECT_MAP_SIZE, FRAME_TABLE_BASE, LARGE_PAGE, M2P_BASE, M2P_RW_BASE, PAGE_SHIFT, PAGE_SIZE,
+    DIRECT_MAP_SIZE, FRAME_COUNTS_BASE, FRAME_TYPES_BASE, LARGE_PAGE, M2P_BASE, M2P_RW_BASE,
+    PAGE_SHIFT, PAGE_SIZE,
 };
 use crate::num::to_usize;
 use crate::paging::{self, Flags, MapError};
 use crate::speculation;
 
-/// Bytes of the frame-table entries of two frames: both words of eight bytes, then both of four.
-const FRAME_PAIR: u64 = 24;
+/// Bytes of a frame's two words in the frame table, which is two arrays.
+const COUNT_WORD: u64 = 8;
+const TYPE_WORD: u64 = 4;
 /// Physical memory that is described in the frame table as a whole or not at all.
 const TABLE_CHUNK: u64 = 512 << 20;
-/// Bytes of the frame table for it.
-const CHUNK_TABLE: u64 = TABLE_CHUNK / PAGE_SIZE / 2 * FRAME_PAIR;
 /// Physical memory that one 2 MiB page of the M2P describes.
 const M2P_CHUNK: u64 = LARGE_PAGE / 8 * PAGE_SIZE;
 /// Frames that the M2P's part of the address space has room for.
@@ -81,17 +81,17 @@ pub(crate) fn init() -> Result<(), MapError> {
         if !described(start, TABLE_CHUNK) {
             continue;
         }
-        let table = chunk as u64 * CHUNK_TABLE;
-        if row.end != table {
-            map_frame_table(row)?;
-            row = table..table;
+        let first = start >> PAGE_SHIFT;
+        if row.end != first {
+            map_frame_table(&row)?;
+            row = first..first;
         }
-        row.end += CHUNK_TABLE;
+        row.end += TABLE_CHUNK >> PAGE_SHIFT;
         if let Some(word) = CHUNKS.get(chunk / 64) {
             word.fetch_or(1 << (chunk % 64), Ordering::AcqRel);
         }
     }
-    map_frame_table(row)?;
+    map_frame_table(&row)?;
     for start in (0..end).step_by(to_usize(M2P_CHUNK)) {
         if described(start, M2P_CHUNK) {
             let phys = filled(LARGE_PAGE, u64::MAX)?;
@@ -112,19 +112,19 @@ pub(crate) fn init() -> Result<(), MapError> {
     Ok(())
 }
 
-/// Makes these bytes of the frame table, all zero.
-fn map_frame_table(bytes: Range<u64>) -> Result<(), MapError> {
-    let mut at = bytes.start;
-    while at < bytes.end {
-        let whole = at.is_multiple_of(LARGE_PAGE) && bytes.end - at >= LARGE_PAGE;
-        let size = if whole { LARGE_PAGE } else { PAGE_SIZE };
-        paging::map(
-            FRAME_TABLE_BASE + at,
-            filled(size, 0)?,
-            size,
-            Flags::READ_WRITE,
-        )?;
-        at += size;
+/// Makes the frame table of these frames, all zero.
+fn map_frame_table(frames: &Range<u64>) -> Result<(), MapError> {
+    for (base, word) in [
+        (FRAME_COUNTS_BASE, COUNT_WORD),
+        (FRAME_TYPES_BASE, TYPE_WORD),
+    ] {
+        let (mut at, end) = (frames.start * word, frames.end * word);
+        while at < end {
+            let whole = at.is_multiple_of(LARGE_PAGE) && end - at >= LARGE_PAGE;
+            let size = if whole { LARGE_PAGE } else { PAGE_SIZE };
+            paging::map(base + at, filled(size, 0)?, size, Flags::READ_WRITE)?;
+            at += size;
+        }
     }
     Ok(())
 }
@@ -161,11 +161,10 @@ pub fn frame_entry(mfn: u64) -> Option<(&'static AtomicU64, &'static AtomicU32)>
     if !present {
         return None;
     }
-    let pair = FRAME_TABLE_BASE + mfn / 2 * FRAME_PAIR;
-    let (long, short) = (pair + mfn % 2 * 8, pair + 16 + mfn % 2 * 4);
-    // SAFETY: the frame table is mapped there for ever, zeroed at boot, and used as these words alone, which are
-    // aligned: a pair's size is a multiple of eight.
-    unsafe { Some((&*(long as *const AtomicU64), &*(short as *const AtomicU32))) }
+    let count = FRAME_COUNTS_BASE + mfn * COUNT_WORD;
+    let types = FRAME_TYPES_BASE + mfn * TYPE_WORD;
+    // SAFETY: the frame table is mapped there for ever, zeroed at boot, and used as these words alone.
+    unsafe { Some((&*(count as *const AtomicU64), &*(types as *const AtomicU32))) }
 }
 
 fn guest_ram_word(mfn: u64) -> Option<(&'static AtomicU64, u64)> {

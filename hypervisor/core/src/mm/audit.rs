@@ -160,7 +160,7 @@ fn references<M: Machine>(machine: &M, mfn: Mfn, found: &mut dyn FnMut(Mfn)) -> 
     for _ in 0..usize::from(word.pinned()) + usize::from(word.partial()) {
         found(mfn);
     }
-    let Some(level) = word.kind().level().filter(|_| word.count() > 0) else {
+    let Some(level) = word.kind().level().filter(|_| word.held()) else {
         return false;
     };
     let valid = if word.validated() {

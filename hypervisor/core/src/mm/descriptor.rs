@@ -134,7 +134,7 @@ pub fn update_descriptor<M: Machine>(cx: &Cx<'_, M>, addr: u64, descriptor: u64)
     let frame = cx.machine().frame(mfn).ok_or(Errno::EINVAL)?;
     // In use as descriptor table it stays one while we write; else it must be plain memory.
     let kind = match frame.types() {
-        word if word.kind() == PageType::Descriptors && word.count() > 0 => PageType::Descriptors,
+        word if word.kind() == PageType::Descriptors && word.held() => PageType::Descriptors,
         _ => PageType::Writable,
     };
     let outcome = types::get_type(cx.cpu, domain, mfn, kind);

@@ -121,6 +121,16 @@ impl TypeWord {
         self.0 >> Self::TYPE_SHIFT == kind as u32
     }
 
+    /// Whether it is used as this and its contents are known to fit.
+    const fn is_validated_as(self, kind: PageType) -> bool {
+        self.0 & !(Self::PINNED | Self::VALUE) == kind.to_bits() | Self::VALIDATED
+    }
+
+    /// Whether there are type references: [`TypeWord::count`] is not 0.
+    pub(crate) const fn held(self) -> bool {
+        self.0 & Self::STATE != Self::UNUSED
+    }
+
     /// Type references.
     pub const fn count(self) -> u32 {
         match self.0 & Self::STATE {
@@ -191,6 +201,15 @@ impl TypeWord {
             None
         } else {
             Some(Self(self.0 + 1))
+        }
+    }
+
+    /// One reference less to a validated type, or `None` if there is no other.
+    pub(crate) const fn down(self) -> Option<Self> {
+        if self.0 & Self::VALUE <= 1 {
+            None
+        } else {
+            Some(Self(self.0 - 1))
         }
     }
 }
@@ -429,13 +448,10 @@ impl Frame {
     #[inline]
     pub(crate) fn join_type(&self, want: PageType) -> bool {
         let word = self.types();
-        if !word.kind_is(want) {
-            return false;
-        }
-        let next = if word.validated() {
+        let next = if word.is_validated_as(want) {
             word.up()
-        } else if want == PageType::Writable && word.count() == 0 {
-            Some(TypeWord::validated_once(PageType::Writable))
+        } else if want == PageType::Writable && word.kind_is(want) && !word.held() {
+            Some(TypeWord::validated_once(want))
         } else {
             None
         };
@@ -449,11 +465,10 @@ impl Frame {
         if !word.validated() {
             return false;
         }
-        let next = match word.count() {
-            0 => return false,
-            1 if word.kind_is(PageType::Writable) => TypeWord::unused(PageType::Writable, clock),
-            1 => return false,
-            _ => TypeWord(word.0 - 1),
+        let next = match word.down() {
+            Some(next) => next,
+            None if word.kind_is(PageType::Writable) => TypeWord::unused(PageType::Writable, clock),
+            None => return false,
         };
         self.exchange_types(word, next).is_ok()
     }

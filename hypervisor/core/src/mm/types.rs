@@ -149,7 +149,7 @@ fn get_first_type<M: Machine>(
     let ready = TypeWord::validated_once(want);
     let mut word = frame.types();
     loop {
-        let unused = word.count() == 0;
+        let unused = !word.held();
         let changes = unused && word.kind() != want && word.kind() != PageType::None;
         let next = match (unused, plain) {
             (true, true) if changes => CLAIMED,
@@ -330,20 +330,20 @@ pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished>
 fn put_last_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: Frame) -> Result<(), Unfinished> {
     let mut word = frame.types();
     loop {
-        let (last, table) = (word.count() == 1, word.kind().level());
-        let next = match table {
-            _ if !word.validated() => {
-                debug_assert!(false, "type count of {mfn:?} below zero");
-                return Ok(());
-            }
-            Some(_) if last => word.now_busy(),
-            None if last => TypeWord::unused(word.kind(), tlb::clock()),
-            _ => TypeWord(word.0 - 1),
+        if !word.validated() {
+            debug_assert!(false, "type count of {mfn:?} below zero");
+            return Ok(());
+        }
+        let (lower, table) = (word.down(), word.kind().level());
+        let next = match (lower, table) {
+            (Some(next), _) => next,
+            (None, Some(_)) => word.now_busy(),
+            (None, None) => TypeWord::unused(word.kind(), tlb::clock()),
         };
         match frame.exchange_types(word, next) {
             Ok(()) => {
                 return match table {
-                    Some(level) if last => undo_from(cpu, mfn, frame, level, ENTRIES),
+                    Some(level) if lower.is_none() => undo_from(cpu, mfn, frame, level, ENTRIES),
                     _ => Ok(()),
                 };
             }

@@ -255,7 +255,7 @@ fn write_entry<M: Machine>(
         return Err(Errno::EINVAL.into());
     }
     let word = frame.types();
-    let level = if word.count() > 0 {
+    let level = if word.held() {
         word.kind().level()
     } else {
         None

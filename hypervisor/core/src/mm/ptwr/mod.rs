@@ -108,7 +108,7 @@ pub fn write_fault<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, addr: u64
     let is_l1 = cx
         .machine()
         .frame(table)
-        .is_some_and(|frame| frame.types().kind() == PageType::L1 && frame.types().count() > 0);
+        .is_some_and(|frame| frame.types().kind() == PageType::L1 && frame.types().held());
     let done = is_l1
         && match get_type(cx.cpu, domain, table, PageType::L1) {
             Ok(()) => {
