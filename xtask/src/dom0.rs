@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use oxen_tests::session::Linux;
 
 use crate::cpio::{self, Cpio};
@@ -57,10 +58,14 @@ pub(crate) struct Dom0 {
 
 /// Builds dom0: with the stock kernel into `dist`, which users take it from.
 pub(crate) fn build(linux: Linux) -> Result<Dom0> {
-    let kernel = Kernel::fetch(linux)?;
-    let busybox = busybox::fetch()?;
-    let packages: Vec<&str> = userland::PROGRAMS.iter().map(|(name, _)| *name).collect();
-    let programs = userland::build(&packages)?;
+    // Compiling keeps the processors busy while Debian's packages come over the network.
+    let (programs, fetched) = thread::scope(|scope| {
+        let programs = scope.spawn(|| userland::build(&userland::PROGRAMS.map(|(name, _)| name)));
+        let fetched = Kernel::fetch(linux).and_then(|kernel| Ok((kernel, busybox::fetch()?)));
+        (programs.join(), fetched)
+    });
+    let programs = programs.map_err(|_| anyhow!("building the programs for dom0 panicked"))??;
+    let (kernel, busybox) = fetched?;
     let demo_initrd = demo::initrd(&kernel, &busybox, &programs.join("fpucheck"))?;
 
     let boot = match linux {
