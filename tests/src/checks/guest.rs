@@ -86,12 +86,15 @@ pub fn ensure_running(dom0: &mut Dom0) -> Result<()> {
     Ok(())
 }
 
+/// The prompt of a guest's shell, whose folder newer busyboxes write as `~`.
+pub const PROMPT: &str = "(?m)^(?:/root|~) # ";
+
 /// Opens the demo's console and waits for its shell.
 pub fn attach(dom0: &mut Dom0) -> Result<()> {
     dom0.start("xm console demo")?;
     // The prompt may have come before we did; Enter brings another.
     dom0.console.type_bytes(b"\n")?;
-    dom0.console.expect("(?m)^/root # ", BOOT)?;
+    dom0.console.expect(PROMPT, BOOT)?;
     Ok(())
 }
 

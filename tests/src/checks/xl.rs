@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::guest::{CREATE, XM};
+use super::guest::{CREATE, PROMPT, XM};
 use crate::dom0::Dom0;
 
 /// From `xl create` to the guest's shell.
@@ -183,7 +183,7 @@ fn answers(dom0: &mut Dom0) -> Result<()> {
     let command = "xl console small";
     dom0.start(command)?;
     dom0.console.type_bytes(b"\n")?;
-    dom0.console.expect("(?m)^/root # ", BOOT)?;
+    dom0.console.expect(PROMPT, BOOT)?;
     dom0.console.line("echo answer $((6 * 7))", false)?;
     dom0.console.expect("answer 42", XM)?;
     dom0.console.type_bytes(b"\x1d")?;
