@@ -1,9 +1,11 @@
 //! Walking the current address space by software.
 
+use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::pte;
 use crate::mm::types::read_entry;
-use crate::types::{Mfn, PAGE_SIZE};
+use crate::mm::{get_page, put_page};
+use crate::types::{DomId, Mfn, PAGE_SIZE};
 
 /// Whether an address is canonical.
 pub const fn is_canonical(addr: u64) -> bool {
@@ -57,12 +59,17 @@ pub fn translate<M: Machine>(machine: &M, root: Mfn, addr: u64) -> Option<(u64, 
     None
 }
 
-/// A byte at `addr` under `root`, which need not be the address space that is loaded.
-pub fn read_byte<M: Machine>(machine: &M, root: Mfn, addr: u64) -> Option<u8> {
-    let (entry, _) = translate(machine, root, addr)?;
+/// A byte of the domain's memory at `addr` under `root`, which need not be the address space that
+/// is loaded. The tables may change meanwhile, so that only a frame that is held counts.
+pub fn read_byte<M: Machine>(hv: &Hypervisor<M>, owner: DomId, root: Mfn, addr: u64) -> Option<u8> {
+    let (entry, _) = translate(&hv.machine, root, addr)?;
+    let mfn = pte::frame(entry);
+    if !get_page(&hv.machine, mfn, owner) {
+        return None;
+    }
     let mut byte = [0];
-    let offset = usize::try_from(addr % PAGE_SIZE).ok()?;
-    machine
-        .read_frame(pte::frame(entry), offset, &mut byte)
-        .then_some(byte[0])
+    let offset = usize::try_from(addr % PAGE_SIZE).unwrap_or(0);
+    let read = hv.machine.read_frame(mfn, offset, &mut byte);
+    put_page(hv, mfn);
+    read.then_some(byte[0])
 }

@@ -85,7 +85,7 @@ fn guest_allows<M: Machine>(cx: &Cx<'_, M>, port: u16, size: IoSize) -> bool {
     // kernel has the bitmap where a process cannot reach.
     let byte = |n| {
         let addr = bitmap.checked_add(u64::from(port / 8) + n)?;
-        walk::read_byte(cx.machine(), root?, addr)
+        walk::read_byte(cx.hv, cx.domain().id, root?, addr)
     };
     let crosses = first % 8 + bytes > 8;
     let high = if crosses { byte(1) } else { Some(0xff) };
