@@ -14,7 +14,7 @@ pub type Result<T = u64> = core::result::Result<T, Errno>;
 /// safe function all the same, because trying just that is what this kernel is for: its callers
 /// pass addresses of their own buffers, of frames of the test arena (where no Rust object
 /// lives), or addresses that are wrong on purpose and lead nowhere.
-#[inline]
+#[inline(always)]
 pub fn raw(number: u64, args: [u64; 6]) -> u64 {
     let result;
     // SAFETY: SYSCALL in a PV kernel enters the hypervisor, which returns to the next
@@ -39,7 +39,7 @@ pub fn raw(number: u64, args: [u64; 6]) -> u64 {
 }
 
 /// Splits a raw result: -4095 to -1 are errors.
-#[inline]
+#[inline(always)]
 pub fn decode(raw: u64) -> Result {
     match raw.wrapping_neg() {
         negated @ 1..=4095 => Err(Errno(i32::try_from(negated).unwrap_or(i32::MAX))),
@@ -48,17 +48,18 @@ pub fn decode(raw: u64) -> Result {
 }
 
 /// Issues a hypercall with up to five arguments.
-#[inline]
+#[inline(always)]
 pub fn call<const N: usize>(number: u64, args: [u64; N]) -> Result {
-    let mut all = [0; 6];
-    for (slot, arg) in all.iter_mut().zip(args) {
-        *slot = arg;
-    }
-    decode(raw(number, all))
+    // No loop, which would stay one where the compiler looks for small code.
+    let arg = |index: usize| args.get(index).copied().unwrap_or(0);
+    decode(raw(
+        number,
+        [arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)],
+    ))
 }
 
 /// Issues `number(cmd, &mut arg)`, the form of most operations.
-#[inline]
+#[inline(always)]
 pub fn op<T: IntoBytes + FromBytes + Immutable>(number: u64, cmd: u32, arg: &mut T) -> Result {
     call(number, [u64::from(cmd), address(arg)])
 }
