@@ -41,7 +41,12 @@ const SHUTDOWN: Check = Check {
     run: lifecycle::shutdown,
 };
 
-const HARDWARE: &[Check] = &[AHCI, E1000E, CLEAN];
+const HARDWARE: &[Check] = &[AHCI, E1000E, SYMBOLS, CLEAN];
+
+const SYMBOLS: Check = Check {
+    name: "the hypervisor's symbols",
+    run: hardware::symbols,
+};
 
 const CLEAN: Check = Check {
     name: "dmesg is clean",

@@ -6,7 +6,7 @@ use oxen_abi::platform as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::version::{UNMAPPED, is_oxen};
-use super::{Suite, ensure, same};
+use super::{Suite, Why, ensure, same};
 use crate::sys::{cpu, hypercall};
 use crate::time::now;
 
@@ -179,6 +179,117 @@ fn firmware(s: &mut Suite<'_>) {
     });
 }
 
+/// Reads symbol `number` into `name`.
+fn symbol(number: u32, name: &mut [u8]) -> hypercall::Result<abi::SymData> {
+    let mut data = abi::SymData {
+        namelen: u32::try_from(name.len()).unwrap_or(u32::MAX),
+        symnum: number,
+        name: hypercall::slice_address(name),
+        ..abi::SymData::default()
+    };
+    platform(abi::XENPF_GET_SYMBOL, &mut data)?;
+    Ok(data)
+}
+
+fn symbols(s: &mut Suite<'_>) {
+    s.check("platform_op/get_symbol", || {
+        let mut name = [0xffu8; 256];
+        let first = symbol(0, &mut name).map_err(|e| Why::new(format_args!("{e}")))?;
+        let length = name.iter().position(|byte| *byte == 0);
+        same!(
+            length.map(|length| length + 1),
+            Some(first.namelen as usize)
+        );
+        same!((first.symnum, first.type_.to_ascii_uppercase()), (1, b'T'));
+        ensure!(first.address >= 0xffff_8000_0000_0000, "{first:x?}");
+        // Without room for all of it the whole length is told.
+        let mut short = [0xffu8; 4];
+        let again = symbol(0, short.get_mut(..2).unwrap_or_default());
+        same!(again.map(|data| data.namelen), Ok(first.namelen));
+        same!(short, [name[0], name[1], 0xff, 0xff]);
+        // On to the end, where the number stays.
+        let (mut number, mut last) = (0, 0);
+        loop {
+            let data = symbol(number, &mut name).map_err(|e| Why::new(format_args!("{e}")))?;
+            if data.symnum == number {
+                break;
+            }
+            ensure!(data.address >= last, "{data:x?} behind {last:#x}");
+            (number, last) = (data.symnum, data.address);
+        }
+        ensure!(number > 100, "only {number} symbols");
+        for beyond in [number + 1, u32::MAX] {
+            same!(symbol(beyond, &mut name).err(), Some(Errno::ERANGE));
+        }
+        Ok(())
+    });
+    s.check("platform_op/get_symbol_nowhere", || {
+        let mut data = abi::SymData {
+            namelen: 64,
+            name: UNMAPPED,
+            ..abi::SymData::default()
+        };
+        same!(
+            platform(abi::XENPF_GET_SYMBOL, &mut data),
+            Err(Errno::EFAULT)
+        );
+        Ok(())
+    });
+}
+
+fn resources(s: &mut Suite<'_>) {
+    const TSC: u64 = 0x10;
+    let access = |cpu, count, entries: u64| {
+        let mut arg = abi::ResourceOp {
+            nr_entries: count,
+            cpu,
+            entries,
+        };
+        platform(abi::XENPF_RESOURCE_OP, &mut arg)
+    };
+    let entry = |cmd, idx| abi::ResourceEntry {
+        cmd,
+        idx,
+        ..abi::ResourceEntry::default()
+    };
+    let refused = |errno: Errno| (-errno.0).cast_unsigned();
+    s.check("platform_op/resource_op", || {
+        let mut list = [entry(abi::XEN_RESOURCE_OP_MSR_READ, TSC); 2];
+        let address = hypercall::slice_address(&mut list);
+        same!(access(0, 2, address), Ok(2));
+        same!(list.map(|entry| entry.cmd), [0, 0]);
+        let [first, second] = list.map(|entry| entry.val);
+        ensure!(0 < first && first <= second, "{first}, then {second}");
+        same!(access(0, 0, UNMAPPED), Ok(0));
+        same!(access(4000, 1, address), Err(Errno::ENODEV));
+        same!(access(0, 1, UNMAPPED), Err(Errno::EFAULT));
+        same!(access(0, 1000, address), Err(Errno::EINVAL));
+        Ok(())
+    });
+    s.check("platform_op/resource_op_refused", || {
+        const EFER: u64 = 0xc000_0080;
+        for (bad, errno) in [
+            (entry(abi::XEN_RESOURCE_OP_MSR_READ, EFER), Errno::EPERM),
+            (entry(abi::XEN_RESOURCE_OP_MSR_WRITE, EFER), Errno::EPERM),
+            (entry(abi::XEN_RESOURCE_OP_MSR_WRITE, TSC), Errno::EPERM),
+            (entry(2, TSC), Errno::EOPNOTSUPP),
+        ] {
+            let good = entry(abi::XEN_RESOURCE_OP_MSR_READ, TSC);
+            let mut list = [good, bad];
+            let address = hypercall::slice_address(&mut list);
+            same!(
+                (access(0, 2, address), bad.idx, bad.cmd),
+                (Ok(1), bad.idx, bad.cmd)
+            );
+            same!(list.map(|entry| entry.cmd), [0, refused(errno)]);
+            list = [bad, good];
+            same!(access(0, 2, address), Ok(0));
+            same!(list[0].cmd, refused(errno));
+        }
+        Ok(())
+    });
+}
+
 fn others(s: &mut Suite<'_>) {
     s.check("platform_op/not_done", || {
         // Newer than 4.17, or numbers of nothing.
@@ -231,6 +342,8 @@ pub(super) fn run(s: &mut Suite<'_>) {
     if s.privileged {
         processors(s);
         firmware(s);
+        symbols(s);
+        resources(s);
         others(s);
     }
 }

@@ -270,6 +270,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn cpus(&self) -> CpuMask;
     /// APIC id and ACPI processor id of a CPU.
     fn cpu_ids(&self, cpu: CpuId) -> (u32, u32);
+    /// How many functions of the hypervisor have names ([`Self::symbol`]).
+    fn symbol_count(&self) -> usize;
+    /// Address and name of function `index`, in the order of their addresses; `None` past the
+    /// last one.
+    fn symbol(&self, index: usize) -> Option<(u64, &'static str)>;
     /// Sends [`Interrupt::Kick`].
     fn kick(&self, cpu: CpuId);
     /// Makes every CPU of the set but this one call [`crate::percpu::PerCpu::flush_requested`]

@@ -9,8 +9,8 @@ use oxen_core::{CpuId, Mfn};
 
 use crate::num::to_usize;
 use crate::{
-    apic, clock, console, control, cpuid, debugreg, fpu, frames, isolation, memory, mmio, msr, pci,
-    percpu, pio, reboot, segments, speculation, trap, uaccess,
+    apic, clock, console, control, cpuid, debugreg, fpu, frames, isolation, memory, mmio, msr,
+    panic::backtrace, pci, percpu, pio, reboot, segments, speculation, trap, uaccess,
 };
 
 /// The machine.
@@ -118,6 +118,12 @@ impl Machine for X86 {
     }
     fn cpu_ids(&self, cpu: CpuId) -> (u32, u32) {
         percpu::get(u32::from(cpu.0)).map_or((0, 0), |data| (data.apic_id, data.acpi_id))
+    }
+    fn symbol_count(&self) -> usize {
+        backtrace::symbol_count()
+    }
+    fn symbol(&self, index: usize) -> Option<(u64, &'static str)> {
+        backtrace::symbol(index)
     }
     fn kick(&self, cpu: CpuId) {
         apic::ipi::kick(cpu);

@@ -83,3 +83,20 @@ pub fn network(dom0: &mut Dom0) -> Result<()> {
     dom0.ok("ip link set eth0 down", time)?;
     Ok(())
 }
+
+/// dom0 reads the names of the hypervisor's functions, as `perf kvm` does.
+pub fn symbols(dom0: &mut Dom0) -> Result<()> {
+    let text = dom0.ok("wc -l < /proc/xen/xensyms", Duration::from_secs(60))?;
+    let count: u32 = text.trim().parse().context("no number of lines")?;
+    ensure!(count > 100, "/proc/xen/xensyms has {count} lines");
+    // Address, letter, name; the addresses ascend.
+    let odd = dom0.ok(
+        "awk 'NF < 3 || $2 !~ /^[a-zA-Z]$/ || $1 < last { print; exit } { last = $1 }' /proc/xen/xensyms",
+        Duration::from_secs(60),
+    )?;
+    ensure!(
+        odd.trim().is_empty(),
+        "an odd line in /proc/xen/xensyms: {odd}"
+    );
+    Ok(())
+}

@@ -315,6 +315,48 @@ fn lists_and_figures() {
 }
 
 #[test]
+fn symbols_are_read_one_by_one() {
+    let tool = Tool::new();
+    let cx = tool.host.cx(&tool.vcpu);
+    let name = crate::testing::GUEST_BASE + ARRAY;
+    let ask = |symnum, namelen| {
+        tool.host.put(ARRAY, &[0xffu8; 8]);
+        let mut op = PlatformOp {
+            cmd: XENPF_GET_SYMBOL,
+            interface_version: XENPF_INTERFACE_VERSION,
+            ..PlatformOp::default()
+        };
+        let data = SymData {
+            symnum,
+            namelen,
+            name,
+            ..SymData::default()
+        };
+        data.write_to_prefix(op.u.as_mut_bytes()).unwrap();
+        let addr = tool.host.put(OP, &op);
+        super::platform_op(&cx, addr).map_err(|stop| errno(Err(stop)))?;
+        let op: PlatformOp = tool.host.get(addr);
+        let data = SymData::read_from_prefix(op.u.as_bytes()).unwrap().0;
+        Ok((data.symnum, data.namelen, data.address, data.type_))
+    };
+    let text = || tool.host.get::<[u8; 8]>(name);
+    assert_eq!(ask(0, 8), Ok((1, 6, 0x1000, b'T')));
+    assert_eq!(&text(), b"first\0\xff\xff");
+    // Too little room, exactly enough for all but the NUL, enough.
+    assert_eq!(ask(1, 3), Ok((2, 7, 0x2000, b'T')));
+    assert_eq!(&text(), b"sec\xff\xff\xff\xff\xff");
+    assert_eq!(ask(1, 6), Ok((2, 7, 0x2000, b'T')));
+    assert_eq!(&text(), b"second\xff\xff");
+    assert_eq!(ask(1, 7), Ok((2, 7, 0x2000, b'T')));
+    assert_eq!(&text(), b"second\0\xff");
+    // The end.
+    assert_eq!(ask(2, 8), Ok((2, 1, 0, 0)));
+    assert_eq!(text()[0], 0);
+    assert_eq!(ask(3, 8), Err(Some(Errno::ERANGE)));
+    assert_eq!(ask(u32::MAX, 8), Err(Some(Errno::ERANGE)));
+}
+
+#[test]
 fn the_consoles_ring_is_read() {
     let tool = Tool::new();
     crate::log_always!(tool.host.hv, "hello {}", 42);

@@ -21,6 +21,8 @@ pub(crate) const GUEST_SIZE: usize = 0x4_0000;
 pub(crate) const MMIO: u64 = 0xfeb0_0000;
 const MMIO_SIZE: u64 = 0x10_0000;
 const GSIS: u32 = 24;
+/// Functions with names.
+const SYMBOLS: [(u64, &str); 2] = [(0x1000, "first"), (0x2000, "second")];
 
 /// How a redirection entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,6 +305,12 @@ impl Machine for Sim {
     }
     fn cpu_ids(&self, cpu: CpuId) -> (u32, u32) {
         (u32::from(cpu.0), u32::from(cpu.0))
+    }
+    fn symbol_count(&self) -> usize {
+        SYMBOLS.len()
+    }
+    fn symbol(&self, index: usize) -> Option<(u64, &'static str)> {
+        SYMBOLS.get(index).copied()
     }
     fn kick(&self, cpu: CpuId) {
         self.kicks.lock().push(cpu);

@@ -31,13 +31,28 @@ unsafe extern "C" {
     static SYMBOLS: [u8; TABLE_SIZE];
 }
 
+/// The table of symbols.
+fn table() -> &'static [u8] {
+    // SAFETY: constant data of the image, of that size.
+    unsafe { &SYMBOLS }
+}
+
+/// How many functions have names.
+pub(crate) fn symbol_count() -> usize {
+    symbols::count(table())
+}
+
+/// Address and name of function `index`, in the order of their addresses.
+pub(crate) fn symbol(index: usize) -> Option<(u64, &'static str)> {
+    let (offset, name) = symbols::nth(table(), index)?;
+    Some((IMAGE_BASE + u64::from(offset), name))
+}
+
 /// Prints the function that an address lies in.
 pub(super) fn print_address(out: &mut dyn Write, rip: u64) {
-    // SAFETY: constant data of the image, of that size.
-    let table = unsafe { &SYMBOLS };
     let name = image::text()
         .contains(&rip)
-        .then(|| symbols::lookup(table, low32(rip - IMAGE_BASE)))
+        .then(|| symbols::lookup(table(), low32(rip - IMAGE_BASE)))
         .flatten();
     // The console takes every text.
     let _ = match name {

@@ -1,7 +1,7 @@
 //! The end of the hypervisor: what happened, where, who called, and then a reboot.
 
 #[cfg(target_os = "none")]
-mod backtrace;
+pub(crate) mod backtrace;
 #[cfg(target_os = "none")]
 mod handler;
 pub mod symbols;

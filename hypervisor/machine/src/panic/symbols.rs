@@ -1,4 +1,4 @@
-//! Names of functions for a backtrace.
+//! Names of functions, for backtraces and for dom0's profilers.
 //!
 //! `cargo xtask build` writes the table into the image after linking. All numbers are little-endian: the magic, a
 //! 32-bit count, then for each function its offset from the image's base and its name's offset in the table (32 bits
@@ -20,13 +20,29 @@ fn at(table: &[u8], index: usize) -> Option<(u32, u32)> {
     Some((word(table, place)?, word(table, place + 4)?))
 }
 
-/// The function that `offset` (from the image's base) lies in, and how far into it.
-pub fn lookup(table: &[u8], offset: u32) -> Option<(&str, u32)> {
+/// How many functions the table has; 0 when nothing was written into it.
+pub fn count(table: &[u8]) -> usize {
     if !table.starts_with(MAGIC) {
+        return 0;
+    }
+    word(table, MAGIC.len()).map_or(0, |count| usize::try_from(count).unwrap_or(0))
+}
+
+/// Function `index` by address: its offset from the image's base, and its name.
+pub fn nth(table: &[u8], index: usize) -> Option<(u32, &str)> {
+    if index >= count(table) {
         return None;
     }
+    let (start, name) = at(table, index)?;
+    let name = table.get(usize::try_from(name).ok()?..)?;
+    let end = name.iter().position(|byte| *byte == 0)?;
+    Some((start, core::str::from_utf8(name.get(..end)?).ok()?))
+}
+
+/// The function that `offset` (from the image's base) lies in, and how far into it.
+pub fn lookup(table: &[u8], offset: u32) -> Option<(&str, u32)> {
     // How many start at or before it.
-    let (mut low, mut high) = (0, usize::try_from(word(table, MAGIC.len())?).ok()?);
+    let (mut low, mut high) = (0, count(table));
     while low < high {
         let middle = low + (high - low) / 2;
         if at(table, middle)?.0 <= offset {
@@ -35,10 +51,8 @@ pub fn lookup(table: &[u8], offset: u32) -> Option<(&str, u32)> {
             high = middle
         }
     }
-    let (start, name) = at(table, low.checked_sub(1)?)?;
-    let name = table.get(usize::try_from(name).ok()?..)?;
-    let end = name.iter().position(|byte| *byte == 0)?;
-    Some((core::str::from_utf8(name.get(..end)?).ok()?, offset - start))
+    let (start, name) = nth(table, low.checked_sub(1)?)?;
+    Some((name, offset.checked_sub(start)?))
 }
 
 #[cfg(test)]
@@ -66,6 +80,16 @@ mod tests {
         assert_eq!(lookup(&[0; 64], 0x100), None);
     }
 
+    #[test]
+    fn functions_by_number() {
+        let table = sample();
+        assert_eq!(count(&table), 3);
+        assert_eq!(nth(&table, 0), Some((0x100, "start")));
+        assert_eq!(nth(&table, 2), Some((0x300, "end")));
+        assert_eq!(nth(&table, 3), None);
+        assert_eq!((count(&[0; 64]), nth(&[0; 64], 0)), (0, None));
+    }
+
     proptest! {
         #[test]
         fn damage_never_panics(at in 0usize..60, value: u8, length in 0usize..60, offset: u32) {
@@ -76,6 +100,7 @@ mod tests {
             table.truncate(length);
             // Any answer will do.
             let _ = lookup(&table, offset);
+            let _ = (0..4).map(|index| nth(&table, index)).count();
         }
     }
 }

@@ -20,6 +20,11 @@ fn find<M: Machine>(hv: &Hypervisor<M>, id: u32) -> Option<CpuId> {
     u16::try_from(id).ok().filter(|_| id <= last(hv)).map(CpuId)
 }
 
+/// Whether there is such a CPU, and it runs.
+pub(super) fn is_online<M: Machine>(cx: &Cx<'_, M>, id: u32) -> bool {
+    find(cx.hv, id).is_some_and(|cpu| cx.machine().cpus().contains(cpu))
+}
+
 /// `get_cpuinfo`.
 pub(super) fn info<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut info: PcpuInfo = take(u);
@@ -40,7 +45,7 @@ pub(super) fn version<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut info: PcpuVersion = take(u);
     info.max_present = last(cx.hv);
     (info.vendor_id, info.family, info.model, info.stepping) = ([0; 12], 0, 0, 0);
-    if find(cx.hv, info.xen_cpuid).is_some_and(|cpu| cx.machine().cpus().contains(cpu)) {
+    if is_online(cx, info.xen_cpuid) {
         let [_, b, c, d] = cx.machine().cpuid(0, 0);
         let name = [b, d, c].into_iter().flat_map(u32::to_le_bytes);
         for (to, from) in info.vendor_id.iter_mut().zip(name) {

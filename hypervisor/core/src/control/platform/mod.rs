@@ -3,6 +3,8 @@
 mod cpu;
 mod mtrr;
 mod power;
+mod resource;
+mod symbols;
 
 use oxen_abi::Errno;
 use oxen_abi::platform::*;
@@ -23,6 +25,9 @@ pub fn platform_op<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     let mut op = handle.read(cx.machine())?;
     if op.interface_version != XENPF_INTERFACE_VERSION {
         return Err(Errno::EACCES.into());
+    }
+    if op.cmd == XENPF_RESOURCE_OP {
+        return resource::access(cx, &op.u);
     }
     match dispatch(cx, &mut op)? {
         Answer::Done => Ok(0),
@@ -67,10 +72,9 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
         XENPF_ENTER_ACPI_SLEEP => power::sleep(cx, u),
         XENPF_SET_PROCESSOR_PMINFO => power::processor(cx, u),
         XENPF_FIRMWARE_INFO => firmware(u),
-        XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE | XENPF_RESOURCE_OP => {
-            Err(Errno::EOPNOTSUPP.into())
-        }
-        // Changing MTRRs, hot-plug, core parking, quirks, symbols; and what is newer than 4.17.
+        XENPF_GET_SYMBOL => symbols::get(cx, u),
+        XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE => Err(Errno::EOPNOTSUPP.into()),
+        // Changing MTRRs, hot-plug, core parking, quirks; and what is newer than 4.17.
         // The book's chapter on hypercalls lists all of them.
         _ => Err(Errno::ENOSYS.into()),
     }
