@@ -100,7 +100,9 @@ mod tests {
             table.truncate(length);
             // Any answer will do.
             let _ = lookup(&table, offset);
-            let _ = (0..4).map(|index| nth(&table, index)).count();
+            for index in 0..4 {
+                let _ = nth(&table, index);
+            }
         }
     }
 }
