@@ -12,7 +12,7 @@ use oxen_abi::xen::{VIRQ_DOM_EXC, VIRQ_TIMER};
 
 use crate::cmdline::CommandLine;
 use crate::conformance::version::is_oxen;
-use crate::conformance::{Outcome, Suite, bind_virq, ensure, good, let_in};
+use crate::conformance::{Outcome, Suite, bind_virq, ensure, good, let_in, skip};
 use crate::domain::{Domain, control};
 use crate::sys::hypercall;
 use crate::time::now;
@@ -89,6 +89,12 @@ pub(crate) fn memory_is_back(before: u64) -> Outcome {
     if !same {
         // The hypervisor's log tells who has them: memory and domains.
         control::debug_keys(*b"mq");
+        // Xen 4.17 has been seen to keep a domain for ever whose two vCPUs called it at random.
+        if let Some(id) = control::domain_from(1)
+            && !is_oxen()?
+        {
+            skip!("Xen keeps what is left of domain {id}");
+        }
     }
     ensure!(same, "{before} pages free before, {after} after");
     Ok(())

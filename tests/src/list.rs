@@ -69,6 +69,10 @@ const BUSY: &[Check] = &[
     INTERRUPTS,
     HOTPLUG,
     Check {
+        name: "CPUs out of service and back",
+        run: vcpus::out_of_service,
+    },
+    Check {
         name: "1,000 forks, busy processes, signals, memory",
         run: stress::short,
     },

@@ -1,12 +1,19 @@
 //! platform_op, operation by operation.
 
 use oxen_abi::Errno;
-use oxen_abi::hypercall::HYPERVISOR_PLATFORM_OP;
+use oxen_abi::hypercall::{HYPERVISOR_PLATFORM_OP, HYPERVISOR_SCHED_OP};
 use oxen_abi::platform as abi;
+use oxen_abi::sched::{PinOverride, SCHEDOP_PIN_OVERRIDE};
+use oxen_abi::sysctl::{PhysInfo, XEN_SYSCTL_PHYSINFO};
+use oxen_abi::xen::VIRQ_PCPU_STATE;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::events::{bind_virq, close, let_in, set_mask};
+use super::vcpus::{hard_affinity, set_hard_affinity};
 use super::version::{UNMAPPED, is_oxen};
-use super::{Suite, Why, ensure, same};
+use super::{Outcome, Suite, Why, ensure, good, same};
+use crate::domain::control;
+use crate::event;
 use crate::sys::{cpu, hypercall};
 use crate::time::now;
 
@@ -71,17 +78,68 @@ fn processors(s: &mut Suite<'_>) {
         };
         same!(platform(abi::XENPF_GET_CPUINFO, &mut info), Ok(0));
         same!(info.flags & abi::XEN_PCPU_FLAGS_INVALID, 2);
-        for cmd in [abi::XENPF_CPU_ONLINE, abi::XENPF_CPU_OFFLINE] {
-            ensure!(
-                platform(cmd, &mut abi::CpuOl { cpuid: 4000 }).is_err(),
-                "CPU 4000"
-            );
+        Ok(())
+    });
+}
+
+/// Whether a CPU runs vCPUs, and how many do.
+fn in_service(cpu: u32) -> Outcome<(bool, u32)> {
+    let mut info = abi::PcpuInfo {
+        xen_cpuid: cpu,
+        ..abi::PcpuInfo::default()
+    };
+    good!(platform(abi::XENPF_GET_CPUINFO, &mut info));
+    let mut host = PhysInfo::default();
+    good!(control::sysctl(XEN_SYSCTL_PHYSINFO, &mut host));
+    Ok((info.flags & abi::XEN_PCPU_FLAGS_ONLINE != 0, host.nr_cpus))
+}
+
+/// Takes a CPU out of service and puts it back.
+fn out_of_service(s: &mut Suite<'_>) {
+    const LAST: u32 = 1;
+    let (offline, online) = (abi::XENPF_CPU_OFFLINE, abi::XENPF_CPU_ONLINE);
+    let change = |cmd, cpuid| platform(cmd, &mut abi::CpuOl { cpuid });
+    s.check("platform_op/cpu_offline_and_online", || {
+        let (_, cpus) = in_service(0)?;
+        if cpus < 2 {
+            super::skip!("one CPU only");
         }
-        // The boot CPU stays.
-        ensure!(
-            platform(abi::XENPF_CPU_OFFLINE, &mut abi::CpuOl { cpuid: 0 }).is_err(),
-            "CPU 0 went away"
+        let port = good!(bind_virq(VIRQ_PCPU_STATE, 0));
+        set_mask(port, false)?;
+        same!(change(online, LAST), Ok(0));
+        let_in();
+        let before = event::count(port);
+        // This vCPU may run nowhere else; then it must.
+        let affinity = hard_affinity()?;
+        same!(set_hard_affinity(1 << LAST, 0), Ok(0));
+        same!(change(offline, LAST), Ok(0));
+        same!(in_service(LAST)?, (false, cpus - 1));
+        let_in();
+        let told = event::count(port) - before;
+        same!(told, 1);
+        same!(change(offline, LAST), Ok(0));
+        ensure!(hard_affinity()? & 1 == 1, "{:#x}", hard_affinity()?);
+        same!(set_hard_affinity(1 << LAST, 0), Err(Errno::EINVAL));
+        let mut pin = PinOverride { pcpu: 1 };
+        same!(
+            hypercall::op(HYPERVISOR_SCHED_OP, SCHEDOP_PIN_OVERRIDE, &mut pin),
+            Err(Errno::EINVAL)
         );
+
+        same!(change(online, LAST), Ok(0));
+        same!(in_service(LAST)?, (true, cpus));
+        let_in();
+        same!(event::count(port) - before, 2);
+        same!(set_hard_affinity(1 << LAST, 0), Ok(0));
+        same!(set_hard_affinity(affinity, 0), Ok(0));
+        good!(close(port));
+        Ok(())
+    });
+    s.check("platform_op/first_cpu_stays", || {
+        same!(change(offline, 0), Err(Errno::EOPNOTSUPP));
+        same!(change(offline, 4000), Err(Errno::EINVAL));
+        same!(change(online, 4000), Err(Errno::EINVAL));
+        same!(change(online, 0), Ok(0));
         Ok(())
     });
 }
@@ -341,6 +399,7 @@ fn others(s: &mut Suite<'_>) {
 pub(super) fn run(s: &mut Suite<'_>) {
     if s.privileged {
         processors(s);
+        out_of_service(s);
         firmware(s);
         symbols(s);
         resources(s);

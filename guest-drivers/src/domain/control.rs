@@ -92,6 +92,13 @@ pub fn debug_keys<const N: usize>(mut keys: [u8; N]) {
     let _ = self::sysctl(sysctl::XEN_SYSCTL_DEBUG_KEYS, &mut arg);
 }
 
+/// The first domain from a number on.
+pub fn domain_from(first: u16) -> Option<u16> {
+    let mut info = GetDomainInfo::default();
+    domctl::<GetDomainInfo>(domctl::XEN_DOMCTL_GETDOMAININFO, &mut { first }, &mut info).ok()?;
+    Some(info.domain)
+}
+
 /// What the hypervisor knows of a domain; `ESRCH` if there is none with that number.
 pub fn domain_info(domain: u16) -> Result<GetDomainInfo> {
     let mut info = GetDomainInfo::default();

@@ -70,6 +70,8 @@ pub struct Hypervisor<M: Machine> {
     pub standstill: Mutex<()>,
     /// Where CPUs wait for each other.
     pub meeting: crate::meeting::Meeting<M>,
+    /// Taking CPUs out of service.
+    pub service: crate::sched::Service,
     cpus: Box<[CpuShared<M>]>,
 }
 
@@ -96,6 +98,7 @@ impl<M: Machine> Hypervisor<M> {
             rtc: Mutex::new(()),
             standstill: Mutex::new(()),
             meeting: crate::meeting::Meeting::default(),
+            service: crate::sched::Service::default(),
             cpus,
         }
     }

@@ -127,8 +127,8 @@ pub struct CpuShared<M: Machine> {
     pub timers: crate::time::TimerQueue<M>,
     /// The scheduler's run queue.
     pub run_queue: crate::sched::RunQueue<M>,
-    /// Whether it is up.
-    pub online: AtomicBool,
+    /// Whether dom0 has taken it out of service: it runs no vCPU.
+    pub out_of_service: AtomicBool,
     /// For how long it had nothing to run.
     pub idle_time: IdleTime,
 }
@@ -175,7 +175,7 @@ impl<M: Machine> Default for CpuShared<M> {
             flushed_at: AtomicU64::new(0),
             timers: crate::time::TimerQueue::default(),
             run_queue: crate::sched::RunQueue::default(),
-            online: AtomicBool::new(false),
+            out_of_service: AtomicBool::new(false),
             idle_time: IdleTime::default(),
         }
     }

@@ -9,7 +9,6 @@ use crate::machine::Machine;
 use crate::mm::heap::{Heap, Pool};
 use crate::options::Options;
 use crate::percpu::PerCpu;
-use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, DomId, Mfn, PAGE_SHIFT, VcpuId};
 use crate::vcpu::Vcpu;
 
@@ -54,6 +53,5 @@ pub fn cpu<M: Machine>(hv: &'static Hypervisor<M>, id: CpuId) -> &'static PerCpu
     let idle = Arc::new(Vcpu::new(&hv.machine, VcpuId(id.0), Arc::clone(domain)));
     idle.sched.set_cpu(id);
     hv.cpu(id).idle_time.begin(hv.machine.now());
-    hv.cpu(id).online.store(true, Ordering::Release);
     Box::leak(Box::new(PerCpu::new(hv, id, idle)))
 }

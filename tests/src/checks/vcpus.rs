@@ -89,3 +89,36 @@ pub fn hotplug(dom0: &mut Dom0) -> Result<()> {
     }
     Ok(())
 }
+
+/// Writes a CPU's state and waits until Linux has heard of it from the hypervisor.
+fn put_into_service(dom0: &mut Dom0, cpu: u32, state: u32) -> Result<()> {
+    let file = format!("/sys/devices/system/xen_cpu/xen_cpu{cpu}/online");
+    dom0.ok(&format!("echo {state} > {file}"), TIME)?;
+    dom0.until(&format!("cat {file}"), &state.to_string(), TIME)?;
+    Ok(())
+}
+
+/// Physical CPUs but the first are taken out of service one after the other: dom0's vCPUs go on
+/// on those that are left. Then they come back.
+pub fn out_of_service(dom0: &mut Dom0) -> Result<()> {
+    let vcpus = online(dom0)?;
+    let count = dom0.ok(
+        "ls -d /sys/devices/system/xen_cpu/xen_cpu[0-9]* | wc -l",
+        TIME,
+    )?;
+    let cpus: u32 = count.trim().parse().context("no number of CPUs")?;
+    ensure!(cpus > 1, "dom0 knows of {cpus} CPUs");
+    for cpu in 1..cpus {
+        put_into_service(dom0, cpu, 0)?;
+    }
+    for vcpu in 0..vcpus {
+        ticks(dom0, vcpu)?;
+    }
+    for cpu in 1..cpus {
+        put_into_service(dom0, cpu, 1)?;
+    }
+    for vcpu in 0..vcpus {
+        ticks(dom0, vcpu)?;
+    }
+    Ok(())
+}

@@ -322,7 +322,9 @@ fn run_queues<M: Machine>(hv: &'static Hypervisor<M>) {
     crate::log_always!(hv, "Credit scheduler, system time {now} ns");
     for cpu in hv.machine.cpus().iter() {
         let shared = hv.cpu(cpu);
-        let idle = if shared.idling.load(Ordering::Relaxed) {
+        let idle = if shared.out_of_service.load(Ordering::Relaxed) {
+            ", out of service"
+        } else if shared.idling.load(Ordering::Relaxed) {
             ", idle"
         } else {
             ""

@@ -56,7 +56,7 @@ pub fn add_vcpus<M: Machine>(
             Err(Errno::EINVAL)
         };
     }
-    let online: Vec<CpuId> = hv.machine.cpus().iter().collect();
+    let online: Vec<CpuId> = hv.serving().iter().collect();
     *vcpus = (0..count16)
         .map(|n| {
             let vcpu = Vcpu::new(&hv.machine, VcpuId(n), Arc::clone(domain));

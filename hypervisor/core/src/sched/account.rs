@@ -74,7 +74,7 @@ fn account<M: Machine>(cpu: &PerCpu<M>) {
         .iter()
         .map(|(domain, _)| domain.sched.weight.load(Ordering::Relaxed))
         .fold(0, u32::saturating_add);
-    let cpus = u32::try_from(cpu.hv.machine.cpus().iter().count()).unwrap_or(1);
+    let cpus = u32::try_from(cpu.hv.serving().iter().count()).unwrap_or(1);
     for (domain, vcpus) in &active {
         let weight = domain.sched.weight.load(Ordering::Relaxed);
         let cap = domain.sched.cap.load(Ordering::Relaxed);

@@ -108,10 +108,13 @@ fn pin_override<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<PinOverride>) -> Hc
         cx.vcpu.sched.untie()?;
     } else {
         let cpu = CpuId(u16::try_from(request.pcpu).map_err(|_| Errno::EINVAL)?);
-        if !cx.machine().cpus().contains(cpu) {
-            return Err(Errno::EINVAL.into());
-        }
-        cx.vcpu.sched.tie(cpu)?;
+        cx.hv.with_serving(|serving| {
+            if serving.contains(cpu) {
+                cx.vcpu.sched.tie(cpu)
+            } else {
+                Err(Errno::EINVAL)
+            }
+        })?;
     }
     yield_now(cx.cpu);
     Ok(0)

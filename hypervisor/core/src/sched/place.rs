@@ -179,6 +179,11 @@ impl VcpuSched {
         Ok(())
     }
 
+    /// Whether it is tied to a CPU.
+    pub fn is_tied(&self) -> bool {
+        self.affinity.lock().before.is_some()
+    }
+
     /// Gives the hard affinity back that was in force before [`Self::tie`]. `EINVAL` if it is not
     /// tied.
     pub fn untie(&self) -> Result<(), Errno> {

@@ -55,6 +55,19 @@ impl<M: Machine> RunQueue<M> {
         Some(vcpu)
     }
 
+    /// Takes the first vCPU, whoever it is, for `cpu` to send it elsewhere.
+    pub(super) fn drain(&self, cpu: CpuId) -> Option<Arc<Vcpu<M>>> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut waiting = self.waiting.lock();
+        let vcpu = waiting.pop_front()?;
+        self.length.store(waiting.len(), Ordering::Release);
+        vcpu.sched.set_cpu(cpu);
+        vcpu.sched.put(Place::Running);
+        Some(vcpu)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.length.load(Ordering::Acquire)

@@ -154,6 +154,15 @@ fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
     }
     account::maybe_account(cpu, now);
 
+    if cpu.shared().out_of_service.load(Ordering::Acquire) {
+        let queue = &cpu.shared().run_queue;
+        for _ in 0..queue.len() {
+            if let Some(vcpu) = queue.drain(cpu.id) {
+                put_off(cpu, vcpu);
+            }
+        }
+        return (!idling).then(|| Arc::clone(&cpu.idle));
+    }
     let stays = !idling
         && is_runnable(&prev)
         && prev.sched.allows(cpu.id)
@@ -212,7 +221,8 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>) {
     loop {
         if is_runnable(&vcpu) {
             vcpu.sched.put(Place::Queued);
-            let to = if vcpu.sched.allows(cpu.id) {
+            let out = cpu.shared().out_of_service.load(Ordering::Acquire);
+            let to = if vcpu.sched.allows(cpu.id) && !out {
                 cpu.id
             } else {
                 choose_cpu(cpu.hv, &vcpu)
@@ -241,8 +251,7 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>) {
 fn tickle_idle<M: Machine>(cpu: &PerCpu<M>) {
     let idle = cpu
         .hv
-        .machine
-        .cpus()
+        .serving()
         .iter()
         .find(|other| *other != cpu.id && cpu.hv.cpu(*other).idling.load(Ordering::Acquire));
     if let Some(idle) = idle {

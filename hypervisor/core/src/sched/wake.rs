@@ -95,7 +95,7 @@ fn enqueue_woken<M: Machine>(
 pub(super) fn choose_cpu<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) -> CpuId {
     let last = vcpu.sched.cpu();
     let (hard, soft) = vcpu.sched.affinity();
-    let online = hv.machine.cpus();
+    let online = hv.serving();
     let usable = |cpu: CpuId| online.contains(cpu) && hard.is_none_or(|mask| mask.contains(cpu));
     let idles =
         |cpu: CpuId| hv.cpu(cpu).idling.load(Ordering::Acquire) && hv.cpu(cpu).run_queue.is_empty();

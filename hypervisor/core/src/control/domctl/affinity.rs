@@ -29,7 +29,7 @@ fn and(a: CpuMask, b: CpuMask) -> CpuMask {
     both
 }
 
-/// `setvcpuaffinity`. `EINVAL` without flags, or when no CPU that is up would be left; `EBUSY` for
+/// `setvcpuaffinity`. `EINVAL` without flags, or when no CPU in service would be left; `EBUSY` for
 /// the hard one while the guest has tied the vCPU to a CPU, which is undone by force. The maps that
 /// are in force then are written back.
 pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut Union) -> Outcome {
@@ -47,9 +47,6 @@ pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
     };
     if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
         hard = given(bitmap::read(machine, &request.cpumap_hard)?);
-        if and(hard.unwrap_or(every), machine.cpus()).is_empty() {
-            return Err(Errno::EINVAL.into());
-        }
     }
     if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
         soft = given(bitmap::read(machine, &request.cpumap_soft)?);
@@ -57,21 +54,27 @@ pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
             return Err(Errno::EINVAL.into());
         }
     }
-    if request.flags & XEN_VCPUAFFINITY_FORCE != 0 {
-        let _ = vcpu.sched.untie();
-    }
-    if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
-        vcpu.sched.set_hard_affinity(hard)?;
-    }
-    if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
-        vcpu.sched.set_soft_affinity(soft);
-    }
+    cx.hv.with_serving(|serving| {
+        if and(hard.unwrap_or(every), *serving).is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        if request.flags & XEN_VCPUAFFINITY_FORCE != 0 {
+            let _ = vcpu.sched.untie();
+        }
+        if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
+            vcpu.sched.set_hard_affinity(hard)?;
+        }
+        if request.flags & XEN_VCPUAFFINITY_SOFT != 0 {
+            vcpu.sched.set_soft_affinity(soft);
+        }
+        Ok(())
+    })?;
     if !vcpu.sched.allows(vcpu.sched.cpu()) {
         // It leaves the CPU it may not use when that CPU next looks whom to run.
         crate::sched::stop(cx.cpu, &vcpu);
         crate::sched::wake_paused(cx.hv, &vcpu, cx.cpu.id);
     }
-    let hard = and(hard.unwrap_or(every), machine.cpus());
+    let hard = and(hard.unwrap_or(every), cx.hv.serving());
     if request.flags & XEN_VCPUAFFINITY_HARD != 0 {
         bitmap::write(machine, &request.cpumap_hard, &hard)?;
     }

@@ -1,10 +1,11 @@
 //! What dom0 may know of physical CPUs.
 
+use oxen_abi::Errno;
 use oxen_abi::platform::*;
 use oxen_abi::xen::CtlBitmap;
 
 use super::super::sysctl::idle_time;
-use super::super::{Outcome, Union, bitmap, put, take};
+use super::super::{Answer, Outcome, Union, bitmap, put, take};
 use crate::guest::GuestHandle;
 use crate::hypervisor::Hypervisor;
 use crate::machine::{CpuMask, Machine};
@@ -20,9 +21,21 @@ fn find<M: Machine>(hv: &Hypervisor<M>, id: u32) -> Option<CpuId> {
     u16::try_from(id).ok().filter(|_| id <= last(hv)).map(CpuId)
 }
 
-/// Whether there is such a CPU, and it runs.
+/// Whether there is such a CPU, and it is in service.
 pub(super) fn is_online<M: Machine>(cx: &Cx<'_, M>, id: u32) -> bool {
-    find(cx.hv, id).is_some_and(|cpu| cx.machine().cpus().contains(cpu))
+    find(cx.hv, id).is_some_and(|cpu| cx.hv.serving().contains(cpu))
+}
+
+/// `cpu_online` and `cpu_offline`.
+pub(super) fn service<M: Machine>(cx: &Cx<'_, M>, u: &Union, online: bool) -> Outcome {
+    let CpuOl { cpuid } = take(u);
+    let cpu = CpuId(u16::try_from(cpuid).map_err(|_| Errno::EINVAL)?);
+    if online {
+        crate::sched::put_back(cx, cpu)?;
+    } else {
+        crate::sched::take_out(cx, cpu)?;
+    }
+    Ok(Answer::Done)
 }
 
 /// `get_cpuinfo`.
@@ -31,7 +44,7 @@ pub(super) fn info<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     info.max_present = last(cx.hv);
     match find(cx.hv, info.xen_cpuid) {
         Some(cpu) => {
-            let online = cx.machine().cpus().contains(cpu);
+            let online = cx.hv.serving().contains(cpu);
             info.flags = if online { XEN_PCPU_FLAGS_ONLINE } else { 0 };
             (info.apic_id, info.acpi_id) = cx.machine().cpu_ids(cpu);
         }
@@ -84,10 +97,7 @@ pub(super) fn idle_times<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let wanted = bitmap::read(cx.machine(), &map)?;
     let handle = GuestHandle::<u64>::new(request.idletime);
     let mut answered = CpuMask::EMPTY;
-    for cpu in wanted
-        .iter()
-        .filter(|cpu| cx.machine().cpus().contains(*cpu))
-    {
+    for cpu in wanted.iter().filter(|cpu| cx.hv.serving().contains(*cpu)) {
         let time = idle_time(cx.hv, cpu);
         handle.write_at(cx.machine(), u64::from(cpu.0), &time)?;
         answered.insert(cpu);

@@ -68,13 +68,15 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
         XENPF_READ_MEMTYPE => mtrr::read(cx, u),
         XENPF_GET_CPUINFO => cpu::info(cx, u),
         XENPF_GET_CPU_VERSION => cpu::version(cx, u),
+        XENPF_CPU_ONLINE => cpu::service(cx, u, true),
+        XENPF_CPU_OFFLINE => cpu::service(cx, u, false),
         XENPF_GETIDLETIME => cpu::idle_times(cx, u),
         XENPF_ENTER_ACPI_SLEEP => power::sleep(cx, u),
         XENPF_SET_PROCESSOR_PMINFO => power::processor(cx, u),
         XENPF_FIRMWARE_INFO => firmware(u),
         XENPF_GET_SYMBOL => symbols::get(cx, u),
         XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE => Err(Errno::EOPNOTSUPP.into()),
-        // Changing MTRRs, hot-plug, core parking, quirks; and what is newer than 4.17.
+        // Changing MTRRs, hot-plug of hardware, core parking, quirks; and what is newer than 4.17.
         // The book's chapter on hypercalls lists all of them.
         _ => Err(Errno::ENOSYS.into()),
     }

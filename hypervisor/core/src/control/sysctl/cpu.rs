@@ -5,7 +5,7 @@ use oxen_abi::physdev::PciDevice;
 use oxen_abi::sysctl::*;
 
 use super::super::cpu_policy::{self, Kind, Place};
-use super::super::{Outcome, Union, put, take};
+use super::super::{Answer, Outcome, Union, put, take};
 use crate::guest::GuestHandle;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
@@ -63,6 +63,19 @@ pub(super) fn topology<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     put(u, &request)
 }
 
+/// `cpu_hotplug`: takes a CPU out of service or puts it back; all siblings at once are not
+/// supported.
+pub(super) fn service<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
+    let CpuHotplug { cpu, op } = take(u);
+    let cpu = CpuId(u16::try_from(cpu).map_err(|_| Errno::EINVAL)?);
+    match op {
+        XEN_SYSCTL_CPU_HOTPLUG_ONLINE => crate::sched::put_back(cx, cpu)?,
+        XEN_SYSCTL_CPU_HOTPLUG_OFFLINE => crate::sched::take_out(cx, cpu)?,
+        _ => return Err(Errno::EOPNOTSUPP.into()),
+    }
+    Ok(Answer::Done)
+}
+
 /// Most devices asked about in one call.
 const MOST_DEVICES: u32 = 4096;
 
@@ -106,7 +119,7 @@ pub(super) fn featureset<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     if room < words.len() {
         request.nr_features = u32::try_from(room).unwrap_or(0);
         put(u, &request)?;
-        return Ok(super::super::Answer::Refuse(Errno::ENOBUFS));
+        return Ok(Answer::Refuse(Errno::ENOBUFS));
     }
     put(u, &request)
 }

@@ -24,7 +24,7 @@ pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let info = PhysInfo {
         threads_per_core: hv.host.threads_per_core,
         cores_per_socket: hv.host.cores_per_socket,
-        nr_cpus: number(machine.cpus().iter().count()),
+        nr_cpus: number(hv.serving().iter().count()),
         max_cpu_id: number(hv.cpu_count().saturating_sub(1)),
         nr_nodes: number(hv.heap.nodes().count()),
         max_node_id: number(hv.heap.nodes().count() - 1),

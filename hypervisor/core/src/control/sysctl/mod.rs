@@ -60,8 +60,8 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut Sysctl) -> Outcome {
         XEN_SYSCTL_CPUPOOL_OP => pool::pool(cx, u),
         // No power states have been uploaded.
         XEN_SYSCTL_GET_PMSTAT | XEN_SYSCTL_PM_OP => Err(Errno::ENODEV.into()),
-        XEN_SYSCTL_CPU_HOTPLUG
-        | XEN_SYSCTL_PAGE_OFFLINE_OP
+        XEN_SYSCTL_CPU_HOTPLUG => cpu::service(cx, u),
+        XEN_SYSCTL_PAGE_OFFLINE_OP
         | XEN_SYSCTL_PSR_CMT_OP
         | XEN_SYSCTL_COVERAGE_OP
         | XEN_SYSCTL_PSR_ALLOC => Err(Errno::EOPNOTSUPP.into()),

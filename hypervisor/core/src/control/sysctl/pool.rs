@@ -66,7 +66,7 @@ pub(super) fn pool<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
             let domains = cx.hv.domains.from(DomId::DOM0, usize::MAX).len();
             request.sched_id = XEN_SCHEDULER_CREDIT;
             request.n_dom = u32::try_from(domains).unwrap_or(u32::MAX);
-            bitmap::write(cx.machine(), &request.cpumap, &cx.machine().cpus())?;
+            bitmap::write(cx.machine(), &request.cpumap, &cx.hv.serving())?;
             put(u, &request)
         }
         XEN_SYSCTL_CPUPOOL_OP_FREEINFO => {
