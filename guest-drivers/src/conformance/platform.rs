@@ -249,6 +249,58 @@ fn symbol(number: u32, name: &mut [u8]) -> hypercall::Result<abi::SymData> {
     Ok(data)
 }
 
+fn states(s: &mut Suite<'_>) {
+    let upload = |id, type_, words: &[u64]| {
+        let mut arg = abi::SetProcessorPminfo {
+            id,
+            type_,
+            ..abi::SetProcessorPminfo::default()
+        };
+        for (to, from) in arg.u.iter_mut().zip(words) {
+            *to = *from;
+        }
+        platform(abi::XENPF_SET_PROCESSOR_PMINFO, &mut arg)
+    };
+    s.check("platform_op/states_of_unknown_processors", || {
+        for type_ in [abi::XEN_PM_CX, abi::XEN_PM_PX] {
+            same!(upload(4000, type_, &[]), Err(Errno::EINVAL));
+        }
+        same!(upload(0, abi::XEN_PM_TX, &[]), Err(Errno::ENOSYS));
+        Ok(())
+    });
+    s.check("platform_op/states_of_processors", || {
+        if !is_oxen()? {
+            super::skip!("Xen would idle and change frequencies by what it is told");
+        }
+        let mut info = abi::PcpuInfo::default();
+        good!(platform(abi::XENPF_GET_CPUINFO, &mut info));
+        // A list of two, of one too many, of none, and one that is not there.
+        let mut idle = [abi::ProcessorCx::default(); 2];
+        let list = hypercall::slice_address(&mut idle);
+        let idle = |count, list| upload(info.acpi_id, abi::XEN_PM_CX, &[count, list]);
+        same!(idle(2, list), Ok(0));
+        same!(idle(0, UNMAPPED), Ok(0));
+        same!(idle(1, UNMAPPED), Err(Errno::EFAULT));
+        same!(idle(257, list), Err(Errno::EINVAL));
+        let mut states = [abi::ProcessorPx::default(); 2];
+        let mut performance = abi::ProcessorPerformance {
+            flags: abi::XEN_PX_PSS,
+            state_count: 2,
+            states: hypercall::slice_address(&mut states),
+            ..abi::ProcessorPerformance::default()
+        };
+        let mut speed = |states| {
+            performance.states = states;
+            let mut words = [0; 13];
+            let _ = performance.write_to_prefix(words.as_mut_bytes());
+            upload(info.acpi_id, abi::XEN_PM_PX, &words)
+        };
+        same!(speed(hypercall::slice_address(&mut states)), Ok(0));
+        same!(speed(UNMAPPED), Err(Errno::EFAULT));
+        Ok(())
+    });
+}
+
 fn symbols(s: &mut Suite<'_>) {
     s.check("platform_op/get_symbol", || {
         let mut name = [0xffu8; 256];
@@ -401,6 +453,7 @@ pub(super) fn run(s: &mut Suite<'_>) {
         processors(s);
         out_of_service(s);
         firmware(s);
+        states(s);
         symbols(s);
         resources(s);
         others(s);
