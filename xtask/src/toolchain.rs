@@ -189,7 +189,7 @@ fn debian_sysroot() -> Result<PathBuf> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env(
             "RUSTFLAGS",
-            "-Crelocation-model=pic -Cforce-frame-pointers=yes -Cembed-bitcode=yes -Ccodegen-units=1 -Copt-level=1",
+            "-Crelocation-model=pic -Cforce-frame-pointers=yes -Cembed-bitcode=yes -Ccodegen-units=1",
         );
     sh::run(&mut cargo)?;
 

@@ -11,26 +11,41 @@ use crate::pagetable::{self, RO, RW};
 use crate::sys::frame::Frame;
 use crate::sys::hypercall::{self, Result};
 
+// Beside the hypercalls themselves there is as little to measure as can be.
+
+#[inline(always)]
+fn map(address: u64, value: u64, flags: u64) {
+    let _ = hypercall::call(HYPERVISOR_UPDATE_VA_MAPPING, [address, value, flags]);
+}
+
+#[inline(always)]
+fn submit(first: u64, count: u64) {
+    let list = [first, count, 0, u64::from(DOMID_SELF)];
+    let _ = hypercall::call(HYPERVISOR_MMU_UPDATE, list);
+}
+
 pub(super) fn run(meter: &Meter) -> Result<()> {
     let page = Frame::new();
     let (writable, read_only) = (page.mfn() << 12 | RW, page.mfn() << 12 | RO);
-    let map = |value: u64, flags: u64| {
-        let _ = hypercall::call(HYPERVISOR_UPDATE_VA_MAPPING, [page.address(), value, flags]);
-    };
+    let at = page.address();
     meter.measure("mmu.update_va_mapping.same", 1, |_| {
-        map(writable, UVMF_NONE)
+        map(at, writable, UVMF_NONE)
     });
     meter.measure("mmu.update_va_mapping.invlpg", 1, |_| {
-        map(writable, UVMF_INVLPG)
+        map(at, writable, UVMF_INVLPG)
     });
     meter.measure("mmu.update_va_mapping.changing", 1, |round| {
-        map(if round % 2 == 0 { read_only } else { writable }, UVMF_NONE);
+        let value = if round % 2 == 0 { read_only } else { writable };
+        map(at, value, UVMF_NONE);
     });
     pagetable::make_writable(page)?;
     let entry = pagetable::entry(page.address(), 1).ok_or(Errno::EFAULT)?;
-    meter.measure("mmu.update.one", 1, |_| {
-        let _ = pagetable::update(entry.machine, writable);
-    });
+    let mut one = MmuUpdate {
+        ptr: entry.machine,
+        val: writable,
+    };
+    let one = hypercall::address(&mut one);
+    meter.measure("mmu.update.one", 1, |_| submit(one, 1));
     let mut same = [MmuUpdate::default(); 128];
     for slot in &mut same {
         let page = Frame::new();
@@ -43,24 +58,11 @@ pub(super) fn run(meter: &Meter) -> Result<()> {
     for slot in &mut changed {
         slot.val &= !(RW ^ RO);
     }
-    let submit = |list: &mut [MmuUpdate; 128]| {
-        let _ = hypercall::call(
-            HYPERVISOR_MMU_UPDATE,
-            [
-                hypercall::slice_address(list),
-                128,
-                0,
-                u64::from(DOMID_SELF),
-            ],
-        );
-    };
-    meter.measure("mmu.update.batch_same", 128, |_| submit(&mut same));
+    let same = hypercall::slice_address(&mut same);
+    let changed = hypercall::slice_address(&mut changed);
+    meter.measure("mmu.update.batch_same", 128, |_| submit(same, 128));
     meter.measure("mmu.update.batch_changing", 128, |round| {
-        submit(if round % 2 == 0 {
-            &mut changed
-        } else {
-            &mut same
-        });
+        submit(if round % 2 == 0 { changed } else { same }, 128);
     });
     let table = Frame::new();
     for slot in table.words() {

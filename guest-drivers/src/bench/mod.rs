@@ -124,10 +124,12 @@ pub(crate) fn run(line: &CommandLine<'_>) {
     println!("BENCH end");
 }
 
+#[inline(always)]
+fn call(number: u64, args: [u64; 3]) {
+    let _ = hypercall::call(number, args);
+}
+
 fn measurements(meter: &Meter) -> Result<()> {
-    let call = |number: u64, args: [u64; 3]| {
-        let _ = hypercall::call(number, args);
-    };
     meter.measure("hypercall.empty", 1, |_| {
         call(HYPERVISOR_XEN_VERSION, [0; 3])
     });

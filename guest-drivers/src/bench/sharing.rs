@@ -110,6 +110,7 @@ fn mapping(meter: &Meter) -> Result<()> {
     }
 }
 
+#[inline(always)]
 fn grant_call(cmd: u32, address: u64) -> Result {
     hypercall::call(HYPERVISOR_GRANT_TABLE_OP, [u64::from(cmd), address, 1])
 }

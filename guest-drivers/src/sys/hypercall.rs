@@ -65,13 +65,13 @@ pub fn op<T: IntoBytes + FromBytes + Immutable>(number: u64, cmd: u32, arg: &mut
 }
 
 /// Address of an argument, as a guest handle.
-#[inline]
+#[inline(always)]
 pub fn address<T: ?Sized>(value: &mut T) -> u64 {
     core::ptr::from_mut(value).cast::<u8>() as u64
 }
 
 /// Address of a slice's first element, as a guest handle.
-#[inline]
+#[inline(always)]
 pub fn slice_address<T>(slice: &mut [T]) -> u64 {
     slice.as_mut_ptr() as u64
 }
