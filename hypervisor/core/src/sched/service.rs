@@ -24,7 +24,7 @@ pub struct Service {
     out: AtomicU32,
 }
 
-/// What a vCPU may use of `cpus`.
+/// Whether a vCPU with this hard affinity may use any of `cpus`.
 fn usable(hard: Option<CpuMask>, cpus: &CpuMask) -> bool {
     hard.is_none_or(|mask| cpus.iter().any(|cpu| mask.contains(cpu)))
 }
