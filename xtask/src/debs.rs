@@ -1,10 +1,8 @@
 //! Debian packages that go into images: downloaded and unpacked under the target folder, never installed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
@@ -69,7 +67,7 @@ pub(crate) fn exist(package: &str) -> Result<bool> {
 /// The package that `meta` depends on by a versioned name starting with `prefix` (the kernel behind `linux-image-amd64`).
 pub(crate) fn dependency(meta: &str, prefix: &str) -> Result<String> {
     let find = || -> Result<String> {
-        let text = answer("apt-cache", &["depends", meta])?;
+        let text = packages::ask("apt-cache", &["depends", meta])?;
         text.lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
             .find(|name| name.starts_with(prefix))
@@ -92,25 +90,11 @@ fn download(package: &str, dir: &Path) -> Result<()> {
 
 /// File name and checksum of the version that apt would fetch; the first word, where from, is left out.
 fn candidate(package: &str) -> Result<String> {
-    let text = answer("apt-get", &["-qq", "download", "--print-uris", package])?;
+    let text = packages::ask("apt-get", &["-qq", "download", "--print-uris", package])?;
     let mut words = text.split_whitespace().skip(1);
     let (name, _size, sum) = (words.next(), words.next(), words.next());
     match (name, sum) {
         (Some(name), Some(sum)) => Ok(format!("{name} {sum}")),
         _ => anyhow::bail!("apt knows no package {package}"),
     }
-}
-
-/// What apt says to a question, which it takes a second for: asked once in a run.
-fn answer(program: &str, args: &[&str]) -> Result<String> {
-    static SAID: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
-    let question = format!("{program} {}", args.join(" "));
-    // A panic elsewhere leaves whole answers behind.
-    let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = said().get(&question) {
-        return Ok(known.clone());
-    }
-    let text = sh::output(Command::new(program).env("LC_ALL", "C").args(args))?;
-    said().insert(question, text.clone());
-    Ok(text)
 }

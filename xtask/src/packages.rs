@@ -4,9 +4,11 @@
 //! `qemu-utils` from backports cannot install the suite's own older QEMU beside it (apt would remove the
 //! former); there, and only there, QEMU and its firmware are taken from backports too.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -123,8 +125,28 @@ fn installable(names: &[&str]) -> Result<bool> {
     Ok(out.status.success())
 }
 
+/// What apt has said in this run, by the command.
+static SAID: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+// A panic elsewhere leaves whole answers behind.
+fn said() -> MutexGuard<'static, BTreeMap<String, String>> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What apt says to a question, which it takes a second for: asked once, until the lists change.
+pub(crate) fn ask(program: &str, args: &[&str]) -> Result<String> {
+    let question = format!("{program} {}", args.join(" "));
+    if let Some(known) = said().get(&question) {
+        return Ok(known.clone());
+    }
+    let text = sh::output(Command::new(program).env("LC_ALL", "C").args(args))?;
+    said().insert(question, text.clone());
+    Ok(text)
+}
+
 /// Reads the package lists anew.
 pub(crate) fn update() -> Result<()> {
+    said().clear();
     sh::quiet(as_root("apt-get").args(["-qq", "-o", "DPkg::Lock::Timeout=300", "update"]))
 }
 

@@ -96,7 +96,7 @@ fn in_service(cpu: u32) -> Outcome<(bool, u32)> {
 
 /// Takes a CPU out of service and puts it back.
 fn out_of_service(s: &mut Suite<'_>) {
-    const LAST: u32 = 1;
+    const SECOND: u32 = 1;
     let (offline, online) = (abi::XENPF_CPU_OFFLINE, abi::XENPF_CPU_ONLINE);
     let change = |cmd, cpuid| platform(cmd, &mut abi::CpuOl { cpuid });
     s.check("platform_op/cpu_offline_and_online", || {
@@ -106,31 +106,31 @@ fn out_of_service(s: &mut Suite<'_>) {
         }
         let port = good!(bind_virq(VIRQ_PCPU_STATE, 0));
         set_mask(port, false)?;
-        same!(change(online, LAST), Ok(0));
+        same!(change(online, SECOND), Ok(0));
         let_in();
         let before = event::count(port);
         // This vCPU may run nowhere else; then it must.
         let affinity = hard_affinity()?;
-        same!(set_hard_affinity(1 << LAST, 0), Ok(0));
-        same!(change(offline, LAST), Ok(0));
-        same!(in_service(LAST)?, (false, cpus - 1));
+        same!(set_hard_affinity(1 << SECOND, 0), Ok(0));
+        same!(change(offline, SECOND), Ok(0));
+        same!(in_service(SECOND)?, (false, cpus - 1));
         let_in();
         let told = event::count(port) - before;
         same!(told, 1);
-        same!(change(offline, LAST), Ok(0));
+        same!(change(offline, SECOND), Ok(0));
         ensure!(hard_affinity()? & 1 == 1, "{:#x}", hard_affinity()?);
-        same!(set_hard_affinity(1 << LAST, 0), Err(Errno::EINVAL));
+        same!(set_hard_affinity(1 << SECOND, 0), Err(Errno::EINVAL));
         let mut pin = PinOverride { pcpu: 1 };
         same!(
             hypercall::op(HYPERVISOR_SCHED_OP, SCHEDOP_PIN_OVERRIDE, &mut pin),
             Err(Errno::EINVAL)
         );
 
-        same!(change(online, LAST), Ok(0));
-        same!(in_service(LAST)?, (true, cpus));
+        same!(change(online, SECOND), Ok(0));
+        same!(in_service(SECOND)?, (true, cpus));
         let_in();
         same!(event::count(port) - before, 2);
-        same!(set_hard_affinity(1 << LAST, 0), Ok(0));
+        same!(set_hard_affinity(1 << SECOND, 0), Ok(0));
         same!(set_hard_affinity(affinity, 0), Ok(0));
         good!(close(port));
         Ok(())
@@ -274,7 +274,7 @@ fn states(s: &mut Suite<'_>) {
         }
         let mut info = abi::PcpuInfo::default();
         good!(platform(abi::XENPF_GET_CPUINFO, &mut info));
-        // A list of two, of one too many, of none, and one that is not there.
+        // A list of two, of none, one that is not there, and one that is too long.
         let mut idle = [abi::ProcessorCx::default(); 2];
         let list = hypercall::slice_address(&mut idle);
         let idle = |count, list| upload(info.acpi_id, abi::XEN_PM_CX, &[count, list]);

@@ -155,12 +155,7 @@ fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
     account::maybe_account(cpu, now);
 
     if cpu.shared().out_of_service.load(Ordering::Acquire) {
-        let queue = &cpu.shared().run_queue;
-        for _ in 0..queue.len() {
-            if let Some(vcpu) = queue.drain(cpu.id) {
-                put_off(cpu, vcpu);
-            }
-        }
+        send_away(cpu);
         return (!idling).then(|| Arc::clone(&cpu.idle));
     }
     let stays = !idling
@@ -187,6 +182,16 @@ fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
         cpu.sched.slice_end.set(now + credit::SLICE);
     }
     next.or_else(|| (!stays && !idling).then(|| Arc::clone(&cpu.idle)))
+}
+
+/// Nobody waits on a CPU that is out of service. Who comes meanwhile raises another look.
+fn send_away<M: Machine>(cpu: &PerCpu<M>) {
+    let queue = &cpu.shared().run_queue;
+    for _ in 0..queue.len() {
+        if let Some(vcpu) = queue.drain(cpu.id) {
+            put_off(cpu, vcpu);
+        }
+    }
 }
 
 /// Takes a runnable vCPU off this CPU's queue.

@@ -58,7 +58,7 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut Sysctl) -> Outcome {
         XEN_SYSCTL_SCHED_ID => pool::scheduler_id(u),
         XEN_SYSCTL_SCHEDULER_OP => pool::scheduler(u),
         XEN_SYSCTL_CPUPOOL_OP => pool::pool(cx, u),
-        // No power states have been uploaded.
+        // The power states that dom0 uploads are not kept.
         XEN_SYSCTL_GET_PMSTAT | XEN_SYSCTL_PM_OP => Err(Errno::ENODEV.into()),
         XEN_SYSCTL_CPU_HOTPLUG => cpu::service(cx, u),
         XEN_SYSCTL_PAGE_OFFLINE_OP
