@@ -11,6 +11,7 @@ pub mod boot_time;
 pub mod boots;
 pub mod checks;
 pub mod console;
+pub mod disk;
 pub mod dom0;
 pub mod expensive;
 pub mod figures;

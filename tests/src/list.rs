@@ -13,7 +13,7 @@ use crate::session::{Check, End, Linux, Session, Tools};
 
 const AHCI: Check = Check {
     name: "AHCI disk",
-    run: hardware::disk,
+    run: hardware::disk_data,
 };
 
 const E1000E: Check = Check {
@@ -41,7 +41,12 @@ const SHUTDOWN: Check = Check {
     run: lifecycle::shutdown,
 };
 
-const HARDWARE: &[Check] = &[AHCI, E1000E, SYMBOLS, CLEAN];
+const BIOS: Check = Check {
+    name: "what the BIOS says of the disk",
+    run: hardware::bios,
+};
+
+const HARDWARE: &[Check] = &[BIOS, AHCI, E1000E, SYMBOLS, CLEAN];
 
 const SYMBOLS: Check = Check {
     name: "the hypervisor's symbols",
@@ -203,6 +208,7 @@ const ISOLATED: &[Check] = &[
 const NEWER: &[Check] = &[
     INTERRUPTS,
     HOTPLUG,
+    BIOS,
     AHCI,
     E1000E,
     XEND,
@@ -306,6 +312,20 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         on: &[(Oxen, Full)],
         cpus: 32,
         time: Duration::from_secs(900),
+        ..GUEST
+    },
+    GuestRun {
+        name: "the BIOS is not asked",
+        args: "mode=conformance only=platform_op/firmware asked= exit=reboot",
+        hypervisor_args: "no-real-mode",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        ..GUEST
+    },
+    GuestRun {
+        name: "the BIOS is asked of disks and reads none",
+        args: "mode=conformance only=platform_op/firmware asked=edd exit=reboot",
+        hypervisor_args: "edd=skipmbr edid=no",
+        on: &[(Oxen, Always), (DebianXen, Full)],
         ..GUEST
     },
     GuestRun {
@@ -560,13 +580,15 @@ pub const BOOT_RUNS: &[BootRun] = &[
     },
     BootRun {
         name: "options without effect and wrong ones",
-        hypervisor_args: "vga=text-80x50 noirqbalance edid=no edd=maybe tbuf_size=4 apic=summit dma_bits=eleven \
-                          dma_emergency_pool=lots hap noapic lapic no-real-mode nmi=perhaps watchdog=sometimes \
+        hypervisor_args: "vga=text-80x50 noirqbalance edid=perhaps edd=maybe tbuf_size=4 apic=summit dma_bits=eleven \
+                          dma_emergency_pool=lots hap noapic lapic nmi=perhaps watchdog=sometimes \
                           spec-ctrl=l1d-flush xpti=perhaps frobnicate",
         steps: &[
             Shows("boot option 'vga=<mode>' has no effect: "),
             Shows("boot option 'noirqbalance' has no effect: "),
-            Shows("boot option 'edid' has no effect: "),
+            Shows(
+                "boot option 'edid=perhaps' has a wrong value: expected no or force; the default is taken",
+            ),
             Shows(
                 "boot option 'edd=maybe' has a wrong value: expected off, on or skipmbr; the default is taken",
             ),
@@ -577,7 +599,6 @@ pub const BOOT_RUNS: &[BootRun] = &[
             Shows("boot option 'hap' has no effect: "),
             Shows("boot option 'noapic' has no effect: "),
             Shows("boot option 'lapic' has no effect: "),
-            Shows("boot option 'no-real-mode' has no effect: "),
             Shows("boot option 'nmi=perhaps' has a wrong value: expected fatal, dom0 or ignore"),
             Shows("boot option 'watchdog=sometimes' has a wrong value: expected yes, no or force"),
             Shows("boot option 'spec-ctrl=l1d-flush, psfd, srb-lock, unpriv-mmio' has no effect: "),

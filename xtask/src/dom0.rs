@@ -15,7 +15,7 @@ use crate::debs::Deb;
 use crate::kernel::Kernel;
 use crate::{busybox, cache, demo, paths, userland};
 
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 21] = [
     "xen-evtchn",
     "xen-gntdev",
     "xen-gntalloc",
@@ -31,6 +31,7 @@ const MODULES: [&str; 20] = [
     "sd_mod",
     "sr_mod",
     "isofs",
+    "edd",
     "e1000",
     "e1000e",
     "virtio_pci",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oxen_tests::boots::{BootRun, Kernel};
+use oxen_tests::disk;
 use oxen_tests::qemu::{Boot, Machine};
 use oxen_tests::session::{Linux, Tools};
 use tempfile::TempDir;
@@ -140,7 +141,7 @@ pub(crate) fn demo_iso() -> Result<PathBuf> {
     Ok(out)
 }
 
-/// A machine whose dom0 is the test guest with the command line `args`.
+/// A machine whose dom0 is the test guest with the command line `args`. There is a disk, which the guest leaves alone.
 pub(crate) fn test_guest(
     hypervisor: Which,
     hypervisor_args: &str,
@@ -153,14 +154,19 @@ pub(crate) fn test_guest(
         &Setup {
             hypervisor_args,
             dom0_kernel: Some(&kernel),
-            dom0_args: args,
+            dom0_args: &format!("{args} disk={}", disk::SIGNATURE),
             start: Start::Test,
             direct: true,
             ..Setup::new(hypervisor)
         },
         dir,
     )?;
-    Ok(Machine::new(cpus, MEMORY, boot))
+    let image = dir.join("disk.img");
+    disk::make(&image)?;
+    Ok(Machine {
+        disk: Some(image),
+        ..Machine::new(cpus, MEMORY, boot)
+    })
 }
 
 /// The machine of a boot that is judged by the hypervisor's own lines.

@@ -15,6 +15,7 @@ mod descriptors;
 mod emulation;
 mod events;
 mod fifo;
+mod firmware;
 mod grants;
 mod grants_given;
 mod grants_v2;
@@ -285,7 +286,7 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     assist::run(&mut suite);
     pirqs::run(&mut suite);
     control::run(&mut suite);
-    platform::run(&mut suite);
+    platform::run(&mut suite, line);
     numa::run(&mut suite);
     reservation::run(&mut suite);
     grants::run(&mut suite);

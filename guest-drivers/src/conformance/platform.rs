@@ -12,13 +12,17 @@ use super::events::{bind_virq, close, let_in, set_mask};
 use super::vcpus::{hard_affinity, set_hard_affinity};
 use super::version::{UNMAPPED, is_oxen};
 use super::{Outcome, Suite, Why, ensure, good, same};
+use crate::cmdline::CommandLine;
 use crate::domain::control;
 use crate::event;
 use crate::sys::{cpu, hypercall};
 use crate::time::now;
 
 /// A platform operation; the argument is read back.
-fn platform<T: FromBytes + IntoBytes + Immutable>(cmd: u32, arg: &mut T) -> hypercall::Result {
+pub(super) fn platform<T: FromBytes + IntoBytes + Immutable>(
+    cmd: u32,
+    arg: &mut T,
+) -> hypercall::Result {
     let mut call = abi::PlatformOp {
         cmd,
         interface_version: abi::XENPF_INTERFACE_VERSION,
@@ -144,35 +148,7 @@ fn out_of_service(s: &mut Suite<'_>) {
     });
 }
 
-fn firmware(s: &mut Suite<'_>) {
-    s.check("platform_op/firmware_info", || {
-        let ask = |type_, index| {
-            let mut arg = abi::FirmwareInfo {
-                type_,
-                index,
-                ..abi::FirmwareInfo::default()
-            };
-            platform(abi::XENPF_FIRMWARE_INFO, &mut arg)
-        };
-        // There may be a disk or not, but there is an end.
-        for type_ in [abi::XEN_FW_DISK_INFO, abi::XEN_FW_DISK_MBR_SIGNATURE] {
-            let end = (0..256).find(|index| ask(type_, *index) == Err(Errno::ESRCH));
-            ensure!(end.is_some(), "no end of {type_}");
-            same!(ask(type_, u32::MAX), Err(Errno::ESRCH));
-        }
-        same!(ask(abi::XEN_FW_VBEDDC_INFO, 1), Err(Errno::ESRCH));
-        same!(ask(abi::XEN_FW_KBD_SHIFT_FLAGS, 0), Ok(0));
-        same!(ask(abi::XEN_FW_KBD_SHIFT_FLAGS, 1), Err(Errno::ESRCH));
-        // Started by BIOS.
-        ensure!(
-            ask(abi::XEN_FW_EFI_INFO, abi::XEN_FW_EFI_VERSION).is_err(),
-            "EFI"
-        );
-        for type_ in [0, 77, u32::MAX] {
-            same!(ask(type_, 0), Err(Errno::EINVAL));
-        }
-        Ok(())
-    });
+fn power(s: &mut Suite<'_>) {
     s.check("platform_op/sleep_refused", || {
         const START: u16 = 1 << 13;
         let sleep = |sleep_state, val_a, val_b, flags| {
@@ -449,11 +425,12 @@ fn others(s: &mut Suite<'_>) {
     });
 }
 
-pub(super) fn run(s: &mut Suite<'_>) {
+pub(super) fn run(s: &mut Suite<'_>, line: &CommandLine<'_>) {
     if s.privileged {
         processors(s);
         out_of_service(s);
-        firmware(s);
+        super::firmware::run(s, line);
+        power(s);
         states(s);
         symbols(s);
         resources(s);

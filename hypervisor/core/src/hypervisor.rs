@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::console::Console;
 use crate::control::MachineChecks;
 use crate::domain::{Domain, DomainTable};
+use crate::firmware::Firmware;
 use crate::irq::Irqs;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::heap::Heap;
@@ -34,6 +35,8 @@ pub struct HostInfo {
     /// The host's memory map as dom0 is to see it: LAPIC and IO-APICs reserved, the
     /// hypervisor's own memory not listed as RAM.
     pub e820: Vec<oxen_abi::memory::E820Entry>,
+    /// What the BIOS told at boot.
+    pub firmware: Firmware,
 }
 
 /// The hypervisor. One value, alive for ever.

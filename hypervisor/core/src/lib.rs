@@ -23,6 +23,7 @@ pub mod domain;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod firmware;
 pub mod grant;
 pub mod guest;
 pub mod hypercall;

@@ -14,6 +14,8 @@ extern crate alloc;
 pub mod acpi;
 #[cfg(target_os = "none")]
 mod apic;
+#[cfg(any(target_os = "none", test))]
+mod bios;
 pub mod boot;
 pub mod clock;
 pub mod console;

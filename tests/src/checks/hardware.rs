@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
+use crate::disk;
 use crate::dom0::Dom0;
 
 /// What Linux 6.1 and 6.12 write at level warning or worse on Debian's Xen 4.17 too. The last two come and go with the
@@ -47,8 +48,36 @@ pub(super) fn wait_for_disk(dom0: &mut Dom0) -> Result<()> {
     Ok(())
 }
 
+/// dom0's kernel knows of the BIOS's first disk what the hypervisor has asked at boot: its size and the signature in its
+/// first sector, which are those of the disk. The disk is as it was at boot.
+pub fn bios(dom0: &mut Dom0) -> Result<()> {
+    let time = Duration::from_secs(60);
+    wait_for_disk(dom0)?;
+    dom0.ok("modprobe edd", time)?;
+    let told = dom0.ok(
+        "cd /sys/firmware/edd/int13_dev80 && cat mbr_signature sectors; cd /",
+        time,
+    )?;
+    let want = format!("{:#010x}", disk::SIGNATURE);
+    let sectors = dom0.ok("cat /sys/block/sda/size", time)?;
+    let words: Vec<&str> = told.split_whitespace().collect();
+    ensure!(
+        words == [want.as_str(), sectors.trim()],
+        "the BIOS's first disk is not the one of {want} with {sectors}: {told}"
+    );
+    let sector = dom0.ok(
+        "dd if=/dev/sda bs=4 skip=110 count=1 2>/dev/null | od -A n -t x4",
+        time,
+    )?;
+    ensure!(
+        want.strip_prefix("0x") == Some(sector.trim()),
+        "the disk's signature is {sector}"
+    );
+    Ok(())
+}
+
 /// 128 MiB go to the AHCI disk, are synced, and come back the same from the disk, not from the page cache.
-pub fn disk(dom0: &mut Dom0) -> Result<()> {
+pub fn disk_data(dom0: &mut Dom0) -> Result<()> {
     let time = Duration::from_secs(120);
     wait_for_disk(dom0)?;
     // Random data twice: making all of it new takes longer than the disk.

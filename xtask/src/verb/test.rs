@@ -6,10 +6,11 @@ use std::process::{Command, ExitCode};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use oxen_tests::boot_time;
 use oxen_tests::boots::{self, BootRun};
+use oxen_tests::disk;
 use oxen_tests::guest::{self, GuestRun};
 use oxen_tests::list::{BOOT_RUNS, GUEST_RUNS, SESSIONS};
 use oxen_tests::qemu::{Boot, Machine};
@@ -278,8 +279,7 @@ fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Mach
     let boot = setup::prepare(&setup, dir)?;
     let disk = session.disk.then(|| dir.join("disk.img"));
     if let Some(disk) = &disk {
-        let file = fs::File::create(disk).context("cannot make a disk image")?;
-        file.set_len(128 << 20)?;
+        disk::make(disk)?;
     }
     Ok(machine_with(session.cpus, session.memory, boot, disk))
 }

@@ -2,6 +2,7 @@
 //!
 //! Parsing never fails: what is not understood is named in a [`Warning`] and its default stays.
 
+mod bios;
 mod dom0;
 mod early;
 mod level;
@@ -15,6 +16,7 @@ mod warning;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use bios::{Edd, Edid};
 pub use dom0::{Dom0Mem, Dom0Vcpus};
 pub use early::EarlyConsole;
 pub use level::{Fate, Level, Levels};
@@ -73,6 +75,12 @@ pub struct Options {
     pub console: Sinks,
     /// `vga=…,keep`: keep writing to the screen after dom0 has started.
     pub vga_keep: bool,
+    /// `no-real-mode`: the BIOS is not called at all.
+    pub no_real_mode: bool,
+    /// `edid=`.
+    pub edid: Edid,
+    /// `edd=`.
+    pub edd: Edd,
     /// `console_to_ring`: guests' console output goes to the ring too.
     pub console_to_ring: bool,
     /// `conring_size=`: bytes of the console ring.
@@ -122,6 +130,9 @@ impl Default for Options {
             com2: Serial::COM2,
             console: Sinks::USUAL,
             vga_keep: false,
+            no_real_mode: false,
+            edid: Edid::default(),
+            edd: Edd::default(),
             console_to_ring: false,
             conring_size: 64 << 10,
             sync_console: false,

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use super::bios::{EDD_EXPECTED, EDID_EXPECTED, Edd, Edid};
 use super::dom0::{Dom0Mem, Dom0Vcpus, MEM_EXPECTED, VCPUS_EXPECTED};
 use super::level::{self, Levels};
 use super::serial;
@@ -34,7 +35,6 @@ pub(super) enum Action {
 const NOT_YET: &str = "this version does not use it yet";
 const AUTOMATIC: &str = "what it asks for is found out by the hypervisor itself";
 const GONE: &str = "the hardware it was made for is not supported";
-const NO_REAL_MODE: &str = "the BIOS is not called";
 
 /// All options, by name.
 #[rustfmt::skip]
@@ -51,9 +51,9 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("com2", Action::Value(|o, v| { o.com2 = o.com2.parse(v)?; Some(()) }, serial::EXPECTED)),
     ("console", Action::Value(|o, v| { o.console = Sinks::parse(v)?; Some(()) }, SINKS_EXPECTED)),
     ("vga", Action::Noted(|o, v, notes| { o.vga_keep = vga_mode(v, notes)?; Some(()) }, "ask, current, text-80x<25, 28, 30, 34, 43, 50 or 60>, gfx-<width>x<height>x<depth> or mode-0x<number>, and optionally ,keep")),
-    ("no-real-mode", Action::Nothing(NO_REAL_MODE)),
-    ("edid", Action::Checked(|v| matches!(v, "no" | "force"), "no or force", NO_REAL_MODE)),
-    ("edd", Action::Checked(|v| matches!(v, "off" | "on" | "skipmbr"), "off, on or skipmbr", NO_REAL_MODE)),
+    ("no-real-mode", Action::Flag(|o, on| o.no_real_mode = on)),
+    ("edid", Action::Value(|o, v| { o.edid = Edid::parse(v)?; Some(()) }, EDID_EXPECTED)),
+    ("edd", Action::Value(|o, v| { o.edd = Edd::parse(v)?; Some(()) }, EDD_EXPECTED)),
     ("console_to_ring", Action::Flag(|o, on| o.console_to_ring = on)),
     ("sync_console", Action::Flag(|o, on| o.sync_console = on)),
     ("conswitch", Action::Value(|o, v| { o.switch = Switch::parse(v)?; Some(()) }, SWITCH_EXPECTED)),

@@ -90,6 +90,8 @@ fn every_option_of_the_manual_is_known() {
         "acpi=off acpi_skip_timer_override noapic"
     );
     assert!(options.vga_keep && !options.switch.auto);
+    assert!(options.no_real_mode);
+    assert_eq!((options.edid, options.edd), (Edid::Force, Edd::SkipMbr));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ::alloc::vec::Vec;
 use oxen_abi::memory::E820Entry;
 use oxen_abi::start_info::{Dom0VgaConsoleInfo, XEN_VGATYPE_TEXT_MODE_3};
 use oxen_core::dom0::{self, Boot};
+use oxen_core::firmware::Firmware;
 use oxen_core::hypervisor::{HostInfo, Hypervisor};
 use oxen_core::mm::nodes::Nodes;
 use oxen_core::{CpuId, Mfn};
@@ -40,7 +41,7 @@ pub(super) struct GuestMemory {
 }
 
 /// Starts `core` on this CPU, then on the others, and builds dom0.
-pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
+pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>, firmware: Firmware) -> ! {
     let GuestMemory { free, modules } = &*memory;
     memory::set_guest_ram(free);
     crate::frames::mark_devices();
@@ -49,7 +50,7 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>) -> ! {
         X86,
         &boot.command_line,
         &console::boot_log(),
-        host_info(free, modules),
+        host_info(free, modules, firmware),
         free.iter().map(frames),
         to_usize(percpu::cpu_count().into()),
     );
@@ -116,7 +117,7 @@ fn file(module: &Module) -> Option<dom0::Module<'_>> {
 }
 
 /// Facts that tools and dom0 ask for.
-fn host_info(free: &Ranges, modules: &Ranges) -> HostInfo {
+fn host_info(free: &Ranges, modules: &Ranges, firmware: Firmware) -> HostInfo {
     let topology = Topology::read();
     let places = (0..percpu::cpu_count())
         .filter_map(percpu::get)
@@ -130,6 +131,7 @@ fn host_info(free: &Ranges, modules: &Ranges) -> HostInfo {
         cores_per_socket: cores + 1,
         total_frames: memory::total_ram() >> PAGE_SHIFT,
         e820: e820(free, modules),
+        firmware,
         ..HostInfo::default()
     }
 }

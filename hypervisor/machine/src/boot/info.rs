@@ -45,6 +45,8 @@ pub struct BootInfo {
     pub memory: ArrayVec<Region, MAX_REGIONS>,
     /// A copy of the ACPI root pointer structure (20 or 36 bytes used), if the loader gives one.
     pub rsdp: Option<[u8; 36]>,
+    /// The firmware is UEFI, as far as the loader tells: there is no BIOS to call.
+    pub uefi: bool,
 }
 
 /// Why the loader's information is of no use.
@@ -114,6 +116,7 @@ impl BootInfo {
             modules: ArrayVec::new_const(),
             memory: ArrayVec::new_const(),
             rsdp: None,
+            uefi: false,
         }
     }
 

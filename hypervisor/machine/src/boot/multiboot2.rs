@@ -14,6 +14,8 @@ const TAG_LOADER_NAME: u32 = 2;
 const TAG_MODULE: u32 = 3;
 const TAG_BASIC_MEMORY: u32 = 4;
 const TAG_MEMORY_MAP: u32 = 6;
+const TAG_EFI_32: u32 = 11;
+const TAG_EFI_64: u32 = 12;
 const TAG_ACPI_OLD: u32 = 14;
 const TAG_ACPI_NEW: u32 = 15;
 
@@ -90,6 +92,7 @@ fn read_tag(info: &mut BootInfo, memory: &impl PhysMemory, tag: Tag) -> Result<(
             info.add_module(start, end, line(8)?)?;
         }
         TAG_MEMORY_MAP => memory_map(info, memory, tag)?,
+        TAG_EFI_32 | TAG_EFI_64 => info.uefi = true,
         TAG_ACPI_NEW => info.rsdp = rsdp(memory, tag),
         TAG_ACPI_OLD if info.rsdp.is_none() => info.rsdp = rsdp(memory, tag),
         _ => {}
@@ -246,6 +249,17 @@ mod tests {
             }
         );
         assert_eq!(&info.rsdp.unwrap()[..11], b"RSD PTR new");
+    }
+
+    #[test]
+    fn uefi_is_told_of() {
+        assert!(!parse(sample()).unwrap().uefi);
+        for kind in [TAG_EFI_32, TAG_EFI_64] {
+            let mut info = BootInfo::default();
+            let bytes = structure(&[tag(kind, &[0; 8]), tag(TAG_END, b"")]);
+            read(&mut info, &Fake(vec![(INFO, bytes)]), INFO).unwrap();
+            assert!(info.uefi);
+        }
     }
 
     #[test]

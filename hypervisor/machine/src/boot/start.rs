@@ -13,7 +13,9 @@ use super::phys::LowMemory;
 use super::{alloc, devices};
 use crate::console::println;
 use crate::layout::PAGE_SIZE;
-use crate::{acpi, console, cpu, heap, image, memory, paging, percpu, reboot, smp, trap, watchdog};
+use crate::{
+    acpi, bios, console, cpu, heap, image, memory, paging, percpu, reboot, smp, trap, watchdog,
+};
 
 /// What the loader said.
 static BOOT_INFO: Mutex<BootInfo> = Mutex::new(BootInfo::new());
@@ -46,6 +48,7 @@ pub(super) extern "C" fn oxen_boot(magic: u32, info: u32) -> ! {
         }
         acpi::init(&LowMemory, boot.rsdp.as_ref());
         memory::set_map(e820::sanitise(&boot.memory));
+        bios::look(boot.uefi);
         alloc::start(free_memory(&boot));
     }
     cpu::set_pat();
@@ -123,6 +126,7 @@ extern "C" fn with_heap() -> ! {
     let boot = BOOT_INFO.lock();
     let (options, _) = Options::parse(&boot.command_line);
     reboot::set_debug_exit(options.debug_exit);
+    let firmware = bios::ask(&options);
     console::attach_screen();
     devices::init();
     if options.watchdog {
@@ -140,7 +144,7 @@ extern "C" fn with_heap() -> ! {
         stop("the heap", &"there is not enough memory for so many CPUs");
     }
 
-    handover::start(&boot, guest_memory(&boot, &options))
+    handover::start(&boot, guest_memory(&boot, &options), firmware)
 }
 
 /// Ends the boot allocator and sorts out what is left. Boxed and not inlined: the lists are long for a stack.

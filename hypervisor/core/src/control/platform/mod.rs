@@ -1,6 +1,7 @@
 //! `platform_op`: what dom0 does for, and asks of, the machine (platform.h).
 
 mod cpu;
+mod firmware;
 mod mtrr;
 mod power;
 mod resource;
@@ -9,7 +10,7 @@ mod symbols;
 use oxen_abi::Errno;
 use oxen_abi::platform::*;
 
-use super::{Answer, Outcome, Union, check_privilege, put, take};
+use super::{Answer, Outcome, check_privilege, take};
 use crate::error::HcResult;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
@@ -73,7 +74,7 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
         XENPF_GETIDLETIME => cpu::idle_times(cx, u),
         XENPF_ENTER_ACPI_SLEEP => power::sleep(cx, u),
         XENPF_SET_PROCESSOR_PMINFO => power::processor(cx, u),
-        XENPF_FIRMWARE_INFO => firmware(u),
+        XENPF_FIRMWARE_INFO => firmware::info(cx, u),
         XENPF_GET_SYMBOL => symbols::get(cx, u),
         XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE => Err(Errno::EOPNOTSUPP.into()),
         // Changing MTRRs, hot-plug of hardware, core parking, quirks; and what is newer than 4.17.
@@ -95,22 +96,4 @@ fn set_time<M: Machine>(cx: &Cx<'_, M>, secs: u64, nsecs: u32, system_time: u64)
         crate::time::update_wallclock(cx.hv, &domain);
     }
     Ok(Answer::Done)
-}
-
-/// What the firmware told at boot: nothing of it is kept, so there is no disk and no display to
-/// tell of, and no shift key was held.
-fn firmware(u: &mut Union) -> Outcome {
-    let mut request: FirmwareInfo = take(u);
-    match request.type_ {
-        XEN_FW_DISK_INFO | XEN_FW_DISK_MBR_SIGNATURE | XEN_FW_VBEDDC_INFO => {
-            Err(Errno::ESRCH.into())
-        }
-        XEN_FW_EFI_INFO => Err(Errno::EOPNOTSUPP.into()),
-        XEN_FW_KBD_SHIFT_FLAGS if request.index == 0 => {
-            request.u = [0; 4];
-            put(u, &request)
-        }
-        XEN_FW_KBD_SHIFT_FLAGS => Err(Errno::ESRCH.into()),
-        _ => Err(Errno::EINVAL.into()),
-    }
 }
