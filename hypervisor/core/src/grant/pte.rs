@@ -7,7 +7,7 @@ use oxen_abi::grant_table::{
 
 use crate::grant::Status;
 use crate::machine::Machine;
-use crate::mm::entry::{Update, replace_leaf};
+use crate::mm::entry::{EntryPlace, Update, replace_leaf};
 use crate::mm::frame::{Frame, PageType};
 use crate::mm::types::{get_held, put_held, read_entry};
 use crate::mm::{MmError, pte, walk};
@@ -17,15 +17,14 @@ use crate::types::{DomId, Mfn, PAGE_SIZE};
 /// An entry in an L1 table of the caller's, on which references are held while it is worked on.
 struct Place<'a, M: Machine> {
     cx: &'a Cx<'a, M>,
-    table: Mfn,
     frame: Frame,
-    index: usize,
+    at: EntryPlace,
 }
 
 impl<M: Machine> Drop for Place<'_, M> {
     fn drop(&mut self) {
         // An L1 table is let go of in one go.
-        let _ = put_held(self.cx.cpu, self.table, self.frame);
+        let _ = put_held(self.cx.cpu, self.at.table, self.frame);
     }
 }
 
@@ -51,21 +50,21 @@ impl<'a, M: Machine> Place<'a, M> {
         };
         let frame = get_held(cx.cpu, cx.domain(), table, PageType::L1)
             .map_err(|reason| status_of(reason.into()))?;
-        Ok(Self {
-            cx,
+        let at = EntryPlace {
             table,
-            frame,
+            level: 1,
             index,
-        })
+        };
+        Ok(Self { cx, frame, at })
     }
 
     fn read(&self) -> u64 {
-        read_entry(self.cx.machine(), self.table, self.index)
+        read_entry(self.cx.machine(), self.at.table, self.at.index)
     }
 
     fn write(&self, frames_of: DomId, new: u64, how: Update) -> Result<(), MmError> {
         let (cpu, domain) = (self.cx.cpu, self.cx.domain());
-        replace_leaf(cpu, domain, frames_of, self.table, self.index, new, how)
+        replace_leaf(cpu, domain, frames_of, self.at, new, how)
     }
 }
 

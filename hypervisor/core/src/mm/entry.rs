@@ -151,6 +151,17 @@ fn release_leaf<M: Machine>(cpu: &PerCpu<M>, entry: u64) {
     }
 }
 
+/// Where an entry is: in a page table on which the caller holds a type reference.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryPlace {
+    /// The table.
+    pub table: Mfn,
+    /// Its level, 1 to 4.
+    pub level: u8,
+    /// Which of its entries, 0 to 511.
+    pub index: usize,
+}
+
 /// How [`replace_entry`] treats what it finds in the entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Update {
@@ -162,28 +173,21 @@ pub enum Update {
     IfStill(u64),
 }
 
-/// Replaces entry `index` of a table of `level` on which the caller holds a type reference.
-/// `new` is the guest's wish.
+/// Replaces an entry. `new` is the guest's wish.
 /// An old L3 or L2 table that can't be let go of at once comes back as [`Unfinished`].
-#[allow(
-    clippy::too_many_arguments,
-    reason = "an entry has a place, a value and two owners"
-)]
 #[inline]
 pub fn replace_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
-    table: Mfn,
-    level: u8,
-    index: usize,
+    place: EntryPlace,
     new: u64,
     how: Update,
 ) -> Result<Option<Unfinished>, MmError> {
-    if level > 1 {
-        return exchange_table(cpu, domain, frames_of, table, level, index, new, how);
+    if place.level > 1 {
+        return exchange_table(cpu, domain, frames_of, place, new, how);
     }
-    replace_leaf(cpu, domain, frames_of, table, index, new, how).map(|()| None)
+    replace_leaf(cpu, domain, frames_of, place, new, how).map(|()| None)
 }
 
 /// [`replace_entry`] of an L1 table.
@@ -192,13 +196,13 @@ pub fn replace_leaf<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
-    table: Mfn,
-    index: usize,
+    place: EntryPlace,
     new: u64,
     how: Update,
 ) -> Result<(), MmError> {
-    let page = cpu.hv.machine.page(table);
-    let slot = page.and_then(|page| page.get(index)).ok_or(Errno::EINVAL)?;
+    let page = cpu.hv.machine.page(place.table);
+    let slot = page.and_then(|page| page.get(place.index));
+    let slot = slot.ok_or(Errno::EINVAL)?;
     if how == Update::Plain && keeps_rights(slot, new) {
         return Ok(());
     }
@@ -292,22 +296,21 @@ fn exchange_leaf<M: Machine>(
 }
 
 /// Replaces an entry of a table of level 2 to 4.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "an entry has a place, a value and two owners"
-)]
 #[inline(never)]
 fn exchange_table<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
-    table: Mfn,
-    level: u8,
-    index: usize,
+    place: EntryPlace,
     new: u64,
     how: Update,
 ) -> Result<Option<Unfinished>, MmError> {
     let machine = &cpu.hv.machine;
+    let EntryPlace {
+        table,
+        level,
+        index,
+    } = place;
     if level == 4 && pte::is_hypervisor_slot(index) {
         return Err(Errno::EINVAL.into());
     }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use oxen_abi::errno::Errno;
 
 use crate::mm::audit::{recount, recount_all};
+use crate::mm::entry::EntryPlace;
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, pin, put_type, resume_put, take_pin};
 use crate::mm::{Purpose, alloc_frames, entry, get_page, pte, put_page, relinquish, types};
@@ -105,16 +106,12 @@ impl Bench {
                 Some(level) => {
                     let id = self.domain.id;
                     let how = entry::Update::Plain;
-                    let outcome = entry::replace_entry(
-                        cpu,
-                        &self.domain,
-                        id,
+                    let place = EntryPlace {
                         table,
                         level,
                         index,
-                        value,
-                        how,
-                    );
+                    };
+                    let outcome = entry::replace_entry(cpu, &self.domain, id, place, value, how);
                     left = outcome.ok().flatten();
                 }
                 None => machine.page(table).unwrap()[index].store(value, Ordering::SeqCst),
@@ -473,9 +470,14 @@ fn caching_is_for_those_with_hardware() {
     // Nor by way of an entry that is there.
     assert!(get_page(host.machine(), table, domain.id));
     assert_eq!(pin(&host.cpu, domain, table, 1), Ok(()));
+    let place = EntryPlace {
+        table,
+        level: 1,
+        index: 0,
+    };
     let write = |bits, how| {
         let value = pte::make(page, pte::PRESENT | bits);
-        entry::replace_entry(&host.cpu, domain, domain.id, table, 1, 0, value, how).map(|_| ())
+        entry::replace_entry(&host.cpu, domain, domain.id, place, value, how).map(|_| ())
     };
     assert_eq!(write(0, entry::Update::Plain), Ok(()));
     assert_eq!(write(pte::NX, entry::Update::Plain), Ok(()));

@@ -13,7 +13,7 @@ use crate::domain::Domain;
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
-use crate::mm::entry::{Update, replace_entry};
+use crate::mm::entry::{EntryPlace, Update, replace_entry};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held, resume_put};
 use crate::mm::{get_page, put_page, tlb, walk};
@@ -263,7 +263,12 @@ fn write_entry<M: Machine>(
     match level {
         Some(level) => {
             add_type(cx.cpu, owner, table, frame, word.kind())?;
-            let outcome = replace_entry(cx.cpu, owner, frames, table, level, index, value, how);
+            let place = EntryPlace {
+                table,
+                level,
+                index,
+            };
+            let outcome = replace_entry(cx.cpu, owner, frames, place, value, how);
             let dropped = put_held(cx.cpu, table, frame).err();
             leave_pending(cx, dropped);
             leave_pending(cx, outcome?);
@@ -319,16 +324,12 @@ fn update_va<M: Machine>(
     let domain = cx.domain();
     let outcome = match get_held(cx.cpu, domain, table, PageType::L1) {
         Ok(frame) => {
-            let outcome = replace_entry(
-                cx.cpu,
-                domain,
-                frames,
+            let place = EntryPlace {
                 table,
-                1,
+                level: 1,
                 index,
-                value,
-                Update::Plain,
-            );
+            };
+            let outcome = replace_entry(cx.cpu, domain, frames, place, value, Update::Plain);
             // An L1 table is let go of in one go.
             let _ = put_held(cx.cpu, table, frame);
             outcome

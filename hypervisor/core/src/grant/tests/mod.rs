@@ -13,6 +13,7 @@ use oxen_abi::xen::DOMID_SELF;
 
 use crate::error::Stop;
 use crate::machine::Machine;
+use crate::mm::entry::{EntryPlace, Update, replace_leaf};
 use crate::mm::frame::PageType;
 use crate::mm::types::get_type;
 use crate::mm::{get_page, pte};
@@ -157,8 +158,12 @@ fn an_entry_overwritten_by_the_guest_is_a_failure_and_no_more() {
         GNTTABOP_MAP_GRANT_REF,
         map_op(1, 7, table, 0, GNTMAP_HOST_MAP),
     );
-    let plain = crate::mm::entry::Update::Plain;
-    crate::mm::entry::replace_entry(&host.cpu, &mapper, mapper.id, table, 1, 0, 0, plain).unwrap();
+    let place = EntryPlace {
+        table,
+        level: 1,
+        index: 0,
+    };
+    replace_leaf(&host.cpu, &mapper, mapper.id, place, 0, Update::Plain).unwrap();
     assert_eq!(
         counts(&host, granter.frames[0]),
         (2, 1),

@@ -16,6 +16,7 @@ use crate::error::Stop;
 use crate::grant::entry::Part;
 use crate::grant::release_all;
 use crate::machine::Machine;
+use crate::mm::entry::{EntryPlace, Update, replace_leaf};
 use crate::sync::atomic::Ordering;
 use crate::testing::Host;
 use crate::types::{Mfn, VcpuId};
@@ -230,17 +231,12 @@ fn run(ops: Vec<Op>) -> Result<(), TestCaseError> {
                 let update = [table.address() + slot * 8, 0u64];
                 let vcpu = mapper.vcpu(VcpuId(0)).unwrap();
                 let cx = host.cx(&vcpu);
-                crate::mm::entry::replace_entry(
-                    cx.cpu,
-                    &mapper,
-                    mapper.id,
-                    Mfn::containing(update[0]),
-                    1,
-                    usize::try_from(slot).unwrap(),
-                    0,
-                    crate::mm::entry::Update::Plain,
-                )
-                .unwrap();
+                let place = EntryPlace {
+                    table: Mfn::containing(update[0]),
+                    level: 1,
+                    index: usize::try_from(slot).unwrap(),
+                };
+                replace_leaf(cx.cpu, &mapper, mapper.id, place, 0, Update::Plain).unwrap();
             }
             Op::Copy {
                 from,

@@ -7,7 +7,7 @@ use oxen_abi::arch_x86::CpuUserRegs;
 use oxen_abi::xen::VMASST_TYPE_WRITABLE_PAGETABLES;
 
 use crate::machine::Machine;
-use crate::mm::entry::{Update, replace_entry};
+use crate::mm::entry::{EntryPlace, Update, replace_leaf};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, get_type, put_type, read_entry};
 use crate::mm::{get_page, pte, put_page, walk};
@@ -194,8 +194,13 @@ fn emulate<M: Machine>(
             _ => Update::IfStill(entry),
         };
         let domain = cx.domain();
-        match replace_entry(cx.cpu, domain, domain.id, table, 1, index, value, how) {
-            Ok(_) => {}
+        let place = EntryPlace {
+            table,
+            level: 1,
+            index,
+        };
+        match replace_leaf(cx.cpu, domain, domain.id, place, value, how) {
+            Ok(()) => {}
             Err(MmError::Restart) => return true,
             Err(MmError::Errno(_)) => return false,
         }
