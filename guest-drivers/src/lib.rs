@@ -37,3 +37,5 @@ pub mod rng;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod time;
+#[cfg(target_os = "none")]
+mod touched;

@@ -3,6 +3,7 @@
 mod grants;
 mod host;
 mod lifecycle;
+pub(crate) mod logging;
 mod sharing;
 mod tools;
 
@@ -114,6 +115,7 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     sharing::run(&mut suite);
     grants::run(&mut suite);
     tools::run(&mut suite);
+    logging::run(&mut suite);
     host::run(&mut suite);
     suite.finish()
 }

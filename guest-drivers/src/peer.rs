@@ -19,6 +19,7 @@ use crate::pagetable::{self, RO};
 use crate::println;
 use crate::sys::frame::Frame;
 use crate::sys::{hypercall, probe, shared};
+use crate::touched::Touched;
 
 /// Words of the shared page: the port to answer on, written by dom0 before the start.
 pub(crate) const PORT: usize = 1;
@@ -61,6 +62,18 @@ pub(crate) const SAY_CODE: u64 = 11;
 /// Starts a watchdog of a second, and spins.
 pub(crate) const WATCHDOG: u64 = 12;
 
+/// Reports the first of the [`PAGES`] frames, which follow each other.
+pub(crate) const REPORT_PAGES: u64 = 13;
+/// Writes to those of the frames whose bits are set in [`VALUE`], and reports how many frames don't have what they should.
+pub(crate) const TOUCH: u64 = 14;
+/// Maps its frames elsewhere, writes to them there, and reports the number of the first step that went wrong, or 0.
+pub(crate) const REMAP: u64 = 15;
+/// Reports the frame that is granted read-write.
+pub(crate) const REPORT_GRANTED: u64 = 16;
+
+/// Frames that it writes to when it is told.
+pub(crate) const PAGES: usize = 64;
+
 /// Reference of the page granted read-write to dom0.
 pub(crate) const WRITABLE: u32 = 8;
 /// Reference of the page granted read-only to dom0, and what is in it.
@@ -94,6 +107,7 @@ pub(crate) fn run() {
         GTF_PERMIT_ACCESS | GTF_READONLY,
     );
     let mut version_2 = None;
+    let mut touched = Touched::new();
     let port = u32::try_from(page[PORT].load(Ordering::SeqCst)).unwrap_or(0);
     loop {
         answer(page, port);
@@ -127,6 +141,13 @@ pub(crate) fn run() {
             }
             ACCEPT => table.grant_to(TAKES as usize, 0, 0x77, GTF_ACCEPT_TRANSFER),
             REPORT_ACCEPTED => page[VALUE].store(table.flags(TAKES as usize), Ordering::SeqCst),
+            REPORT_PAGES => page[VALUE].store(touched.first().pfn(), Ordering::SeqCst),
+            TOUCH => {
+                let wrong = touched.touch(page[VALUE].load(Ordering::SeqCst));
+                page[VALUE].store(wrong, Ordering::SeqCst);
+            }
+            REMAP => page[VALUE].store(touched.remap(), Ordering::SeqCst),
+            REPORT_GRANTED => page[VALUE].store(writable.pfn(), Ordering::SeqCst),
             POWEROFF => crate::kernel::shutdown(SHUTDOWN_POWEROFF),
             CRASH => crate::kernel::shutdown(SHUTDOWN_CRASH),
             SAY_CODE => {

@@ -61,6 +61,12 @@ pub fn exception<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception:
     }
 }
 
+/// The hypervisor's own access to the running guest's memory faulted at `addr`. Whether it is to try again: the copies
+/// of the guest's page tables that this CPU runs on lacked what the guest's own have.
+pub fn own_fault<M: Machine>(cpu: &PerCpu<M>, addr: u64, write: bool) -> bool {
+    crate::mm::shadow::own_fault(cpu, addr, write)
+}
+
 /// The machine could not go back to the guest: the registers in the frame are no good.
 /// `exception` is what the attempt raised.
 pub fn return_fault<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, exception: Exception) {

@@ -14,7 +14,7 @@ use crate::mm::heap::Heap;
 use crate::mm::low_memory::LowMemory;
 use crate::options::Options;
 use crate::percpu::{CpuShared, Pending};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Once};
 use crate::types::{CpuId, DomId};
 use crate::vcpu::Vcpu;
@@ -73,6 +73,8 @@ pub struct Hypervisor<M: Machine> {
     pub standstill: Mutex<()>,
     /// Where CPUs wait for each other.
     pub meeting: crate::meeting::Meeting<M>,
+    /// How many domains' writes are logged ([`crate::mm::shadow`]).
+    pub shadowed: AtomicU32,
     /// Taking CPUs out of service.
     pub service: crate::sched::Service,
     cpus: Box<[CpuShared<M>]>,
@@ -101,6 +103,7 @@ impl<M: Machine> Hypervisor<M> {
             rtc: Mutex::new(()),
             standstill: Mutex::new(()),
             meeting: crate::meeting::Meeting::default(),
+            shadowed: AtomicU32::new(0),
             service: crate::sched::Service::default(),
             cpus,
         }

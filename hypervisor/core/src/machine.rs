@@ -245,6 +245,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn cmpxchg_leaf(&self, slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64>;
     /// Fills slots 256-271 of an L4 with the hypervisor's own entries.
     fn fill_hypervisor_slots(&self, l4: Mfn);
+    /// Entries of an L4 were changed by way of [`Machine::page`]. When it returns, CPUs that run a guest with this table
+    /// as their root have the new ones (see [`Machine::flush_others`] about locks).
+    fn root_changed(&self, _l4: Mfn) {}
     /// Loads CR3 on this CPU; `None` is the hypervisor's own page table. Flushes the TLB.
     fn load_cr3(&self, l4: Option<Mfn>);
     /// Flushes this CPU's TLB of one address.

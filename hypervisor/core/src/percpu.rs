@@ -131,6 +131,8 @@ pub struct CpuShared<M: Machine> {
     pub out_of_service: AtomicBool,
     /// For how long it had nothing to run.
     pub idle_time: IdleTime,
+    /// Whose copy of page tables it has loaded.
+    pub root: crate::mm::shadow::LoadedRoot,
 }
 
 /// For how long a CPU had nothing to run. Written by the CPU itself.
@@ -177,6 +179,7 @@ impl<M: Machine> Default for CpuShared<M> {
             run_queue: crate::sched::RunQueue::default(),
             out_of_service: AtomicBool::new(false),
             idle_time: IdleTime::default(),
+            root: crate::mm::shadow::LoadedRoot::default(),
         }
     }
 }

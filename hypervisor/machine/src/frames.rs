@@ -240,14 +240,21 @@ pub(crate) fn exchange(table: Mfn, index: usize, level: u8, old: u64, new: u64) 
     match writable_entry(table, index, level, new) {
         Some(slot) => {
             slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)?;
-            if level == 4 && isolation::is_on() {
-                isolation::changed(table.address());
+            if level == 4 {
+                root_changed(table);
             }
             Ok(())
         }
         None => Err(page(table)
             .and_then(|page| page.get(index))
             .map_or(0, |slot| slot.load(Ordering::Acquire))),
+    }
+}
+
+/// Entries of an L4 table were changed: CPUs that run a guest with a copy of them get the new ones.
+pub(crate) fn root_changed(l4: Mfn) {
+    if isolation::is_on() {
+        isolation::changed(l4.address());
     }
 }
 

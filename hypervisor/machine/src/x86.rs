@@ -88,6 +88,9 @@ impl Machine for X86 {
     fn fill_hypervisor_slots(&self, l4: Mfn) {
         frames::fill_hypervisor_slots(l4);
     }
+    fn root_changed(&self, l4: Mfn) {
+        frames::root_changed(l4);
+    }
     fn load_cr3(&self, l4: Option<Mfn>) {
         frames::load_cr3(l4);
     }

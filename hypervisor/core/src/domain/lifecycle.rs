@@ -165,6 +165,7 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
     if !vcpus.iter().all(|vcpu| crate::sched::stopped(vcpu)) {
         return again();
     }
+    crate::mm::shadow::disable(cpu, domain);
     for vcpu in &vcpus {
         crate::time::cancel_all(cpu.hv, vcpu);
     }

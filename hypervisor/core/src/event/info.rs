@@ -127,6 +127,12 @@ impl InfoWords {
     }
 }
 
+/// The frame of the `vcpu_info` that a vCPU has registered; `None` while it is in the shared page.
+pub fn info_frame<M: Machine>(vcpu: &Vcpu<M>) -> Option<Mfn> {
+    let location = vcpu.events.location.load(Ordering::Acquire);
+    (location != NOWHERE).then(|| Mfn::containing(location))
+}
+
 /// A vCPU's `vcpu_info`; `None` for vCPUs past the 32nd that have not registered one, and for
 /// domains without shared information.
 pub fn info<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> Option<InfoWords> {

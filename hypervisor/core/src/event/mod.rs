@@ -36,8 +36,8 @@ pub use close::close_all;
 pub(crate) use hypercall::unmask_port;
 pub use hypercall::{compat_hypercall, hypercall};
 pub use info::{
-    InfoWords, VcpuEvents, current_info, has_info, has_pending, info, register, release,
-    set_upcall_mask, upcall_mask, upcall_ready,
+    InfoWords, VcpuEvents, current_info, has_info, has_pending, info, info_frame, register,
+    release, set_upcall_mask, upcall_mask, upcall_ready,
 };
 pub use poll::{Poll, begin_poll, end_poll};
 pub use send::{notify, send_global_virq, send_virq};
@@ -79,6 +79,17 @@ pub(crate) enum Outcome {
     Pending,
     /// It is pending and its vCPU has a new upcall.
     Raised,
+}
+
+impl<M: Machine> State<M> {
+    /// Frames of the guest's that events of the FIFO ABI are kept in.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Mfn> + '_ {
+        let fifo = match &self.abi {
+            Abi::TwoLevel => None,
+            Abi::Fifo(fifo) => Some(fifo),
+        };
+        fifo.into_iter().flat_map(Fifo::frames)
+    }
 }
 
 impl<M: Machine> DomainEvents<M> {

@@ -14,7 +14,7 @@ use crate::grant::{Access, Status, pte};
 use crate::machine::Machine;
 use crate::mm::frame::PageType;
 use crate::mm::types::{NotHeld, get_held, put_held};
-use crate::mm::{MmError, get_page, put_page};
+use crate::mm::{MmError, get_page, put_page, shadow};
 use crate::percpu::{Cx, PerCpu};
 use crate::types::{DomId, Mfn};
 
@@ -137,6 +137,7 @@ pub(super) fn let_frame_go<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, access: Access
         return;
     };
     if access == Access::Write {
+        shadow::log::mark_of(cpu.hv, frame.count().owner(), mfn);
         // No page table, so never unfinished.
         let _ = put_held(cpu, mfn, frame);
     } else if !frame.put_shared() {

@@ -142,6 +142,7 @@ pub fn update_descriptor<M: Machine>(cx: &Cx<'_, M>, addr: u64, descriptor: u64)
         if let Some(entry) = cx.machine().page(mfn).and_then(|page| page.get(index)) {
             entry.store(fixed, Ordering::Release);
         }
+        crate::mm::shadow::log::mark(cx.hv, domain, mfn);
         let _ = types::put_type(cx.cpu, mfn);
     }
     crate::mm::put_page(cx.hv, mfn);

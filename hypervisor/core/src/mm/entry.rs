@@ -5,8 +5,8 @@ use oxen_abi::errno::Errno;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::frame::{Frame, PageType};
-use crate::mm::pte;
 use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held};
+use crate::mm::{pte, shadow};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{DomId, Mfn};
@@ -204,9 +204,15 @@ pub fn replace_leaf<M: Machine>(
     let slot = page.and_then(|page| page.get(place.index));
     let slot = slot.ok_or(Errno::EINVAL)?;
     if how == Update::Plain && keeps_rights(slot, new) {
+        shadow::written(cpu, domain, place);
         return Ok(());
     }
-    exchange_leaf(cpu, domain, frames_of, slot, new, how)
+    let old = exchange_leaf(cpu, domain, frames_of, slot, new, how)?;
+    shadow::written(cpu, domain, place);
+    if let Some(old) = old {
+        release_leaf(cpu, old);
+    }
+    Ok(())
 }
 
 /// What decides about references in an L1 entry: entries that agree in this need the same.
@@ -244,7 +250,8 @@ impl Update {
     }
 }
 
-/// Replaces an L1 entry by one with other rights, or of another frame.
+/// Replaces an L1 entry by one with other rights, or of another frame. Returns the old one if its references are to
+/// be dropped.
 #[inline(never)]
 fn exchange_leaf<M: Machine>(
     cpu: &PerCpu<M>,
@@ -253,7 +260,7 @@ fn exchange_leaf<M: Machine>(
     slot: &AtomicU64,
     new: u64,
     how: Update,
-) -> Result<(), MmError> {
+) -> Result<Option<u64>, MmError> {
     let machine = &cpu.hv.machine;
     let kept = how.kept();
     let mut old = slot.load(Ordering::Acquire);
@@ -266,7 +273,7 @@ fn exchange_leaf<M: Machine>(
     // The same frame with the same rights: no reference changes. A plain update has been tried so.
     while how != Update::Plain && pte::present(old) && (old ^ new) & LEAF == 0 {
         match machine.cmpxchg_leaf(slot, old, pte::adjust(new) | (old & kept)) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(None),
             Err(now) if now == old => return Err(Errno::EINVAL.into()),
             Err(now) if how.is_stale(now) => return Err(MmError::Restart),
             Err(now) => old = now,
@@ -291,8 +298,7 @@ fn exchange_leaf<M: Machine>(
             Err(now) => old = now,
         }
     }
-    release_leaf(cpu, old);
-    Ok(())
+    Ok(Some(old))
 }
 
 /// Replaces an entry of a table of level 2 to 4.
@@ -329,7 +335,10 @@ fn exchange_table<M: Machine>(
     while pte::present(old) && (old ^ new) & same == 0 {
         check_bits(domain, level, new)?;
         match machine.cmpxchg_pte(table, index, level, old, pte::adjust(new) | (old & kept)) {
-            Ok(()) => return Ok(None),
+            Ok(()) => {
+                shadow::written(cpu, domain, place);
+                return Ok(None);
+            }
             Err(now) if now == old => return Err(Errno::EINVAL.into()),
             Err(now) if how.is_stale(now) => return Err(MmError::Restart),
             Err(now) => old = now,
@@ -355,5 +364,6 @@ fn exchange_table<M: Machine>(
             Err(now) => old = now,
         }
     }
+    shadow::written(cpu, domain, place);
     Ok(release_entry(cpu, level, old).err())
 }

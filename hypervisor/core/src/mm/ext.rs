@@ -9,7 +9,7 @@ use crate::machine::{CpuMask, Machine};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, get_type, pin, put_type, take_pin};
 use crate::mm::update::{Batch, frames_of, leave_pending};
-use crate::mm::{descriptor, get_page, put_page, tlb, walk};
+use crate::mm::{descriptor, get_page, put_page, shadow, tlb, walk};
 use crate::percpu::Cx;
 use crate::types::{DomId, Mfn};
 
@@ -155,7 +155,7 @@ fn drop_root<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) {
 fn new_base<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), MmError> {
     take_root(cx, mfn)?;
     let old = cx.vcpu.arch.lock().kernel_root.replace(mfn);
-    tlb::flushed_by(cx.cpu, || cx.machine().load_cr3(Some(mfn)));
+    tlb::flushed_by(cx.cpu, || shadow::load_root(cx.cpu, cx.domain(), Some(mfn)));
     if let Some(old) = old {
         drop_root(cx, old);
     }
@@ -189,6 +189,7 @@ fn with_writable<M: Machine>(
     let outcome = get_type(cx.cpu, cx.domain(), mfn, PageType::Writable);
     if outcome.is_ok() {
         write();
+        shadow::log::mark_of(cx.hv, owner, mfn);
         let _ = put_type(cx.cpu, mfn);
     }
     put_page(cx.hv, mfn);

@@ -242,6 +242,8 @@ impl CountWord {
     pub(crate) const DIRTY: u64 = 1 << 44;
     /// Device memory or firmware's, not RAM.
     pub(crate) const IO: u64 = 1 << 45;
+    /// Its owner's writes are logged, and it was written to ([`crate::mm::shadow::log`]).
+    pub(crate) const WRITTEN: u64 = 1 << 46;
 
     pub(crate) const fn new(owner: DomId, flags: u64, count: u64) -> Self {
         Self(((owner.0 as u64) << Self::OWNER_SHIFT) | flags | count)
@@ -387,9 +389,33 @@ impl Frame {
         word.count() != 0 && word.owner() == owner && !word.has(OTHER)
     }
 
-    /// Marks a frame as the hypervisor's own, at boot.
+    /// Marks a frame as the hypervisor's own: at boot, or one that it has taken from the heap.
     pub fn claim_for_hypervisor(&self) {
         self.set_count(CountWord::new(DomId::XEN, CountWord::HYPERVISOR, 1));
+    }
+
+    /// Makes such a frame nobody's again. `clock` is the TLB clock.
+    pub(crate) fn release_from_hypervisor(&self, clock: u64) {
+        self.set_types(TypeWord::unused(PageType::None, clock));
+        self.set_count(CountWord(CountWord::DIRTY));
+    }
+
+    /// Whether it was written to since [`Frame::clear_written`].
+    #[inline]
+    pub(crate) fn is_written(&self) -> bool {
+        self.count().has(CountWord::WRITTEN)
+    }
+
+    /// Notes that it was written to; returns whether that is new.
+    pub(crate) fn set_written(&self) -> bool {
+        let before = self.count.fetch_or(CountWord::WRITTEN, Ordering::AcqRel);
+        !CountWord(before).has(CountWord::WRITTEN)
+    }
+
+    /// Notes it no more; returns whether it was noted.
+    pub(crate) fn clear_written(&self) -> bool {
+        let before = self.count.fetch_and(!CountWord::WRITTEN, Ordering::AcqRel);
+        CountWord(before).has(CountWord::WRITTEN)
     }
 
     /// Marks a frame as not being RAM, at boot.

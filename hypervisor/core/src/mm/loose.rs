@@ -4,7 +4,7 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, PageType, TypeWord};
-use crate::mm::{put_page, take_allocation, tlb, unreserve};
+use crate::mm::{put_page, shadow, take_allocation, tlb, unreserve};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
@@ -27,7 +27,10 @@ pub(crate) fn take<M: Machine>(
     let owned = CountWord::new(domain.id, CountWord::ALLOCATED, 1);
     // Hypervisor's frames are for nobody to refer to.
     let kept = CountWord::new(DomId::XEN, CountWord::HYPERVISOR, 1);
-    frame.exchange_count(owned, kept).ok()?;
+    if frame.exchange_count(owned, kept).is_err() {
+        let written = CountWord(owned.0 | CountWord::WRITTEN);
+        frame.exchange_count(written, kept).ok()?;
+    }
     domain.memory.owned.lock().remove(mfn);
     domain.memory.total.fetch_sub(1, Ordering::AcqRel);
     // Without general references there are none to a type.
@@ -82,6 +85,7 @@ impl<'a, M: Machine> Room<'a, M> {
             return None;
         }
         frame.set_count(CountWord::new(self.domain.id, CountWord::ALLOCATED, 1));
+        shadow::log::mark(hv, self.domain, mfn);
         core::mem::forget(loose);
         let domain = self.domain;
         core::mem::forget(self);

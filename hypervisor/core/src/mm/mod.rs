@@ -14,6 +14,7 @@ pub(crate) mod owned;
 pub mod pte;
 pub mod ptwr;
 pub mod ranges;
+pub mod shadow;
 pub mod tlb;
 pub mod types;
 pub mod update;
@@ -56,6 +57,8 @@ pub struct DomainMemory {
     pub special: AtomicU64,
     /// The frame of `shared_info`.
     pub shared_info: Once<Mfn>,
+    /// Copies of its page tables, and the log of what it writes.
+    pub shadow: shadow::Shadow,
     /// E820 as `XENMEM_memory_map` shows it.
     pub e820: Mutex<Vec<E820Entry>>,
 }
@@ -296,6 +299,7 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
             }
             frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
             frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
+            shadow::log::mark(hv, domain, mfn);
         }
         Purpose::Shared => {
             hv.machine.zero_page(mfn);

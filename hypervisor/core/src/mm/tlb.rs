@@ -67,6 +67,11 @@ pub fn needed<M: Machine>(cpu: &PerCpu<M>, mut cpus: CpuMask, stamp: u64) -> Flu
 }
 
 impl FlushNeeded {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Flushes, if any CPU needs it.
     pub fn carry_out<M: Machine>(self, cpu: &PerCpu<M>) {
         if !self.0.is_empty() {

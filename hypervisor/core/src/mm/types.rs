@@ -20,7 +20,7 @@ use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::entry::{acquire_entry, release_entry};
 use crate::mm::frame::{Frame, PageType, Stamp, TypeWord};
-use crate::mm::{pte, tlb};
+use crate::mm::{pte, shadow, tlb};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::Mfn;
@@ -267,6 +267,7 @@ fn validate_from<M: Machine>(
     if level == 4 {
         cpu.hv.machine.fill_hypervisor_slots(mfn);
     }
+    shadow::log::mark(cpu.hv, domain, mfn);
     frame.set_types(frame.types().now_validated());
     Ok(())
 }
@@ -382,6 +383,7 @@ fn undo_from<M: Machine>(
     level: u8,
     progress: usize,
 ) -> Result<(), Unfinished> {
+    shadow::lost(cpu, mfn, frame.count().owner());
     let mut left = progress & !CHILD_DROPPED;
     if progress & CHILD_DROPPED != 0 {
         left = left.saturating_sub(1);

@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::mm::entry::{EntryPlace, Update, replace_entry};
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held, resume_put};
-use crate::mm::{get_page, put_page, tlb, walk};
+use crate::mm::{get_page, put_page, shadow, tlb, walk};
 use crate::percpu::{Cx, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
@@ -231,6 +231,7 @@ fn one_update<M: Machine>(
                 return Err(Errno::EINVAL.into());
             }
             cx.machine().set_m2p(mfn, update.val);
+            shadow::log::mark_of(cx.hv, frames, mfn);
             put_page(cx.hv, mfn);
             Ok(())
         }
@@ -279,6 +280,7 @@ fn write_entry<M: Machine>(
             if let Some(word) = cx.machine().page(table).and_then(|page| page.get(index)) {
                 word.store(value, Ordering::Release);
             }
+            shadow::log::mark(cx.hv, owner, table);
             let _ = put_held(cx.cpu, table, frame);
             Ok(())
         }

@@ -7,7 +7,7 @@ use oxen_abi::arch_x86::CpuUserRegs;
 use oxen_abi::vcpu::{RUNSTATE_BLOCKED, RUNSTATE_OFFLINE, RUNSTATE_RUNNABLE, RUNSTATE_RUNNING};
 
 use crate::machine::Machine;
-use crate::mm::tlb;
+use crate::mm::{shadow, tlb};
 use crate::percpu::{Cx, Pending, PerCpu};
 use crate::sched::account;
 use crate::sched::credit::{self, Priority};
@@ -283,7 +283,7 @@ fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>
         // Nothing of the guest stays reachable from this CPU.
         cpu.hv.machine.map_gdt(&[]);
         cpu.hv.machine.set_ldt(0);
-        tlb::flushed_by(cpu, || cpu.hv.machine.load_cr3(None));
+        tlb::flushed_by(cpu, || shadow::load_no_root(cpu));
     } else {
         load(cpu, regs, next, now);
     }
@@ -353,7 +353,7 @@ fn load<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, vcpu: &Arc<Vcpu<M>>
         };
         (root, arch.segments, arch.traps.tsc_aux)
     };
-    tlb::flushed_by(cpu, || machine.load_cr3(root));
+    tlb::flushed_by(cpu, || shadow::load_root(cpu, &vcpu.domain, root));
     // Descriptors are read through the new address space.
     if let Err(crate::error::Stop::Crash(reason)) = crate::trap::load_segments(&cx, regs, &segments)
     {

@@ -2,6 +2,7 @@
 
 use crate::error::Stop;
 use crate::machine::Machine;
+use crate::mm::shadow;
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 
@@ -19,7 +20,7 @@ pub fn enter_user<M: Machine>(cx: &Cx<'_, M>) -> Result<(), Stop> {
         ));
     }
     cx.machine().swap_gs();
-    cx.machine().load_cr3(root);
+    shadow::load_root(cx.cpu, cx.domain(), root);
     cx.vcpu.kernel_mode.store(false, Ordering::Relaxed);
     Ok(())
 }
@@ -34,7 +35,7 @@ pub(super) fn to_kernel<M: Machine>(cx: &Cx<'_, M>) -> Result<u64, Stop> {
         return Err(Stop::Crash("the guest's kernel has no page table"));
     }
     cx.machine().swap_gs();
-    cx.machine().load_cr3(root);
+    shadow::load_root(cx.cpu, cx.domain(), root);
     cx.vcpu.kernel_mode.store(true, Ordering::Relaxed);
     if cx.vcpu.time.is_stale() {
         crate::time::refresh(cx.hv, cx.vcpu);

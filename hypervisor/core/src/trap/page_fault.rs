@@ -7,9 +7,10 @@ use crate::error::Stop;
 use crate::event;
 use crate::irq::read_only_write;
 use crate::machine::Machine;
-use crate::mm::{descriptor, pte, ptwr, walk};
+use crate::mm::{descriptor, pte, ptwr, shadow, walk};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
+use crate::types::Mfn;
 
 const PAGE_FAULT: u8 = 14;
 /// Error code: the page was present, so the access was not allowed.
@@ -46,7 +47,14 @@ pub(super) fn page_fault<M: Machine>(
             base.wrapping_add(offset),
         );
     }
+    let mut error = error;
     if !walk::is_hypervisor(addr) {
+        if cx.domain().memory.shadow.is_on() {
+            match shadowed(cx, kernel_mode, error, addr) {
+                Some(own) => error = own,
+                None => return Ok(()),
+            }
+        }
         if kernel_mode
             && error & (PRESENT | WRITE) == PRESENT | WRITE
             && (ptwr::write_fault(cx, regs, addr) || read_only_write(cx, regs, addr))
@@ -60,6 +68,35 @@ pub(super) fn page_fault<M: Machine>(
     deliver(cx, regs, error, addr)
 }
 
+/// A fault of a guest that runs on copies of its page tables: mends the copies if its own tables allow the access. If
+/// they don't, returns the error code that they would have led to.
+#[cold]
+fn shadowed<M: Machine>(cx: &Cx<'_, M>, kernel_mode: bool, error: u32, addr: u64) -> Option<u32> {
+    let Some(root) = root(cx, kernel_mode) else {
+        return Some(error);
+    };
+    let access = shadow::Access {
+        write: error & WRITE != 0,
+        fetch: error & FETCH != 0,
+    };
+    if error & KEY == 0 && shadow::fault(cx.cpu, cx.domain(), root, addr, access) {
+        return None;
+    }
+    let present = walk::translate(cx.machine(), root, addr).is_some();
+    Some(error & !PRESENT | if present { PRESENT } else { 0 })
+}
+
+/// The page table that the vCPU runs on.
+#[inline]
+fn root<M: Machine>(cx: &Cx<'_, M>, kernel_mode: bool) -> Option<Mfn> {
+    let arch = cx.vcpu.arch.lock();
+    if kernel_mode {
+        arch.kernel_root
+    } else {
+        arch.user_root
+    }
+}
+
 /// Whether the page tables allow the access by now: the TLB was out of date, or another CPU has just
 /// changed them. The processor has forgotten its translation with the fault.
 #[inline]
@@ -68,14 +105,7 @@ fn is_spurious<M: Machine>(cx: &Cx<'_, M>, kernel_mode: bool, error: u32, addr: 
     if error & (RESERVED | KEY) != 0 || error & PRESENT == 0 {
         return false;
     }
-    let root = {
-        let arch = cx.vcpu.arch.lock();
-        if kernel_mode {
-            arch.kernel_root
-        } else {
-            arch.user_root
-        }
-    };
+    let root = root(cx, kernel_mode);
     let Some((_, rights)) = root.and_then(|root| walk::translate(cx.machine(), root, addr)) else {
         return false;
     };
@@ -96,14 +126,7 @@ pub(super) fn of_emulation<M: Machine>(
     addr: u64,
     write: bool,
 ) -> Result<(), Stop> {
-    let root = {
-        let arch = cx.vcpu.arch.lock();
-        if cx.vcpu.kernel_mode.load(Ordering::Relaxed) {
-            arch.kernel_root
-        } else {
-            arch.user_root
-        }
-    };
+    let root = root(cx, cx.vcpu.kernel_mode.load(Ordering::Relaxed));
     let present = root.is_some_and(|root| walk::translate(cx.machine(), root, addr).is_some());
     let error = if present { PRESENT } else { 0 } | if write { WRITE } else { 0 };
     deliver(cx, regs, error, addr)

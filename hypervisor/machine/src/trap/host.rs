@@ -17,11 +17,24 @@ pub(super) extern "C" fn on_host_trap(frame: &mut HostFrame) -> *mut CpuUserRegs
         vectors::DEBUG => forget_debug(frame),
         vector if vector >= 32 => interrupt(vector),
         _ => match extable::fixup(frame.rip) {
+            Some(_) if is_mended(frame) => {}
             Some(resume) => frame.rip = resume,
             None => dump::die(frame),
         },
     }
     core::ptr::null_mut()
+}
+
+/// Whether an access to a guest's memory is to be tried again, because `core` has mended the page tables.
+fn is_mended(frame: &HostFrame) -> bool {
+    const WRITE: u32 = 1 << 1;
+    frame.entry_vector == vectors::PAGE_FAULT
+        && super::dispatch::has_core_cpu()
+        && oxen_core::entry::own_fault(
+            super::dispatch::core_cpu(),
+            crate::control::cr2(),
+            frame.error_code & WRITE != 0,
+        )
 }
 
 /// A guest's watchpoint was hit by a guest copy, or by MOV SS before SYSCALL. The hypervisor is not debugged, so it goes

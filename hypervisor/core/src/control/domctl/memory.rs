@@ -42,6 +42,7 @@ pub(super) fn hypercall_page<M: Machine>(
     let held = get_type(cx.cpu, domain, mfn, PageType::Writable);
     if held.is_ok() {
         crate::hypercall::page::fill(cx.machine(), mfn);
+        crate::mm::shadow::log::mark(cx.hv, domain, mfn);
         // A frame that is only written to has no entries to let go of.
         let _ = put_type(cx.cpu, mfn);
     }
@@ -118,26 +119,5 @@ fn frame_type<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, mfn: Mfn) -> u32 {
         kind | XEN_DOMCTL_PFINFO_LPINTAB
     } else {
         kind
-    }
-}
-
-/// `shadow_op`: there is no shadow paging, so it can be off and nothing else.
-pub(super) fn shadow<M: Machine>(
-    cx: &Cx<'_, M>,
-    domain: &Arc<Domain<M>>,
-    u: &mut Union,
-) -> Outcome {
-    let mut request: ShadowOp = take(u);
-    if Arc::ptr_eq(domain, cx.domain()) {
-        return Err(Errno::EINVAL.into());
-    }
-    match request.op {
-        XEN_DOMCTL_SHADOW_OP_OFF => Ok(Answer::Done),
-        XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION => {
-            request.mb = 0;
-            put(u, &request)
-        }
-        XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION if request.mb == 0 => Ok(Answer::Done),
-        _ => Err(Errno::EOPNOTSUPP.into()),
     }
 }

@@ -8,6 +8,7 @@ mod extended;
 pub(super) mod info;
 mod memory;
 mod policy;
+mod shadow;
 mod state;
 
 use alloc::sync::Arc;
@@ -97,7 +98,7 @@ fn on_domain<M: Machine>(
         XEN_DOMCTL_SET_ADDRESS_SIZE => memory::set_address_size(u),
         XEN_DOMCTL_GET_ADDRESS_SIZE => memory::get_address_size(u),
         XEN_DOMCTL_GETPAGEFRAMEINFO3 => memory::frame_types(cx, domain, u),
-        XEN_DOMCTL_SHADOW_OP => memory::shadow(cx, domain, u),
+        XEN_DOMCTL_SHADOW_OP => shadow::operate(cx, domain, u),
 
         XEN_DOMCTL_IRQ_PERMISSION => device::irq(cx, domain, u),
         XEN_DOMCTL_IOMEM_PERMISSION => device::iomem(cx, domain, u),
