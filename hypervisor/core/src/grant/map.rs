@@ -137,7 +137,7 @@ pub(super) fn let_frame_go<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, access: Access
         return;
     };
     if access == Access::Write {
-        shadow::log::mark_of(cpu.hv, frame.count().owner(), mfn);
+        shadow::log::mark_held(cpu.hv, mfn);
         // No page table, so never unfinished.
         let _ = put_held(cpu, mfn, frame);
     } else if !frame.put_shared() {

@@ -207,12 +207,9 @@ pub fn replace_leaf<M: Machine>(
         shadow::written(cpu, domain, place);
         return Ok(());
     }
-    let old = exchange_leaf(cpu, domain, frames_of, slot, new, how)?;
-    shadow::written(cpu, domain, place);
-    if let Some(old) = old {
-        release_leaf(cpu, old);
-    }
-    Ok(())
+    let (table, index) = (place.table, place.index);
+    let leaf = Leaf { table, index, slot };
+    exchange_leaf(cpu, domain, frames_of, &leaf, new, how)
 }
 
 /// What decides about references in an L1 entry: entries that agree in this need the same.
@@ -250,18 +247,35 @@ impl Update {
     }
 }
 
-/// Replaces an L1 entry by one with other rights, or of another frame. Returns the old one if its references are to
-/// be dropped.
+/// An entry of an L1 table.
+struct Leaf {
+    table: Mfn,
+    index: usize,
+    slot: &'static AtomicU64,
+}
+
+impl Leaf {
+    const fn place(&self) -> EntryPlace {
+        EntryPlace {
+            table: self.table,
+            level: 1,
+            index: self.index,
+        }
+    }
+}
+
+/// Replaces an L1 entry by one with other rights, or of another frame.
 #[inline(never)]
 fn exchange_leaf<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
     frames_of: DomId,
-    slot: &AtomicU64,
+    leaf: &Leaf,
     new: u64,
     how: Update,
-) -> Result<Option<u64>, MmError> {
+) -> Result<(), MmError> {
     let machine = &cpu.hv.machine;
+    let slot = leaf.slot;
     let kept = how.kept();
     let mut old = slot.load(Ordering::Acquire);
     if how.is_stale(old) {
@@ -273,7 +287,10 @@ fn exchange_leaf<M: Machine>(
     // The same frame with the same rights: no reference changes. A plain update has been tried so.
     while how != Update::Plain && pte::present(old) && (old ^ new) & LEAF == 0 {
         match machine.cmpxchg_leaf(slot, old, pte::adjust(new) | (old & kept)) {
-            Ok(()) => return Ok(None),
+            Ok(()) => {
+                shadow::written(cpu, domain, leaf.place());
+                return Ok(());
+            }
             Err(now) if now == old => return Err(Errno::EINVAL.into()),
             Err(now) if how.is_stale(now) => return Err(MmError::Restart),
             Err(now) => old = now,
@@ -298,7 +315,9 @@ fn exchange_leaf<M: Machine>(
             Err(now) => old = now,
         }
     }
-    Ok(Some(old))
+    shadow::written(cpu, domain, leaf.place());
+    release_leaf(cpu, old);
+    Ok(())
 }
 
 /// Replaces an entry of a table of level 2 to 4.

@@ -189,7 +189,7 @@ fn with_writable<M: Machine>(
     let outcome = get_type(cx.cpu, cx.domain(), mfn, PageType::Writable);
     if outcome.is_ok() {
         write();
-        shadow::log::mark_of(cx.hv, owner, mfn);
+        shadow::log::mark_held(cx.hv, mfn);
         let _ = put_type(cx.cpu, mfn);
     }
     put_page(cx.hv, mfn);

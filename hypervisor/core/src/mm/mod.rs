@@ -6,6 +6,7 @@ pub mod entry;
 pub mod ext;
 pub mod frame;
 pub mod heap;
+pub mod left;
 pub(crate) mod loose;
 pub mod low_memory;
 pub mod memory_op;

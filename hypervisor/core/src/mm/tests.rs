@@ -378,11 +378,13 @@ fn several_page_tables_can_be_left_half_undone() {
         crate::mm::update::leave_pending(&cx, put_type(&host.cpu, root).err());
         put_page(host.hv, root);
     }
-    assert_eq!(vcpu.unfinished.lock().len(), 2);
+    let left = [vcpu.left.pop(), vcpu.left.pop()];
+    assert!(left.iter().all(Option::is_some) && vcpu.left.is_empty());
+    assert!(left.into_iter().flatten().all(|mfn| vcpu.left.push(mfn)));
     assert!(!crate::mm::update::finish_pending(&cx));
     bench.preempt(false);
     assert!(crate::mm::update::finish_pending(&cx));
-    assert!(vcpu.unfinished.lock().is_empty());
+    assert!(vcpu.left.is_empty());
     for mfn in &bench.frames {
         assert_eq!(host.machine().frame(*mfn).unwrap().types().count(), 0);
     }

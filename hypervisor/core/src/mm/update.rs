@@ -56,14 +56,16 @@ fn table_owner<M: Machine>(cx: &Cx<'_, M>, foreign: u64) -> Result<Arc<Domain<M>
 
 /// Goes on with what an earlier stretch of the vCPU's hypercalls left. `false` if that must stop
 /// again.
+#[inline]
 pub fn finish_pending<M: Machine>(cx: &Cx<'_, M>) -> bool {
     finish_left_by(cx.cpu, cx.vcpu)
 }
 
 /// Likewise for any vCPU.
+#[inline]
 pub fn finish_left_by<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> bool {
     loop {
-        let Some(mfn) = vcpu.unfinished.lock().pop() else {
+        let Some(mfn) = vcpu.left.pop() else {
             return true;
         };
         if let Err(unfinished) = resume_put(cpu, Unfinished(mfn)) {
@@ -83,12 +85,9 @@ pub fn leave_pending<M: Machine>(cx: &Cx<'_, M>, unfinished: Option<Unfinished>)
 pub(crate) fn leave<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, unfinished: Option<Unfinished>) {
     let mut left = unfinished;
     while let Some(Unfinished(mfn)) = left {
-        let mut list = vcpu.unfinished.lock();
-        if list.try_reserve(1).is_ok() {
-            list.push(mfn);
+        if vcpu.left.push(mfn) {
             return;
         }
-        drop(list);
         left = resume_put(cpu, Unfinished(mfn)).err();
     }
 }
@@ -142,8 +141,7 @@ impl Batch {
         let mut done = 0u64;
         let mut outcome = Ok(0);
         while done < self.count {
-            let stop = !cx.vcpu.unfinished.lock().is_empty() && !finish_pending(cx)
-                || done % 16 == 15 && cx.cpu.preempt_needed();
+            let stop = !finish_pending(cx) || done % 16 == 15 && cx.cpu.preempt_needed();
             let result = if stop {
                 Err(MmError::Restart)
             } else {
@@ -231,7 +229,7 @@ fn one_update<M: Machine>(
                 return Err(Errno::EINVAL.into());
             }
             cx.machine().set_m2p(mfn, update.val);
-            shadow::log::mark_of(cx.hv, frames, mfn);
+            shadow::log::mark_held(cx.hv, mfn);
             put_page(cx.hv, mfn);
             Ok(())
         }

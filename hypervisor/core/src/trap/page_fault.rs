@@ -71,6 +71,7 @@ pub(super) fn page_fault<M: Machine>(
 /// A fault of a guest that runs on copies of its page tables: mends the copies if its own tables allow the access. If
 /// they don't, returns the error code that they would have led to.
 #[cold]
+#[inline(never)]
 fn shadowed<M: Machine>(cx: &Cx<'_, M>, kernel_mode: bool, error: u32, addr: u64) -> Option<u32> {
     let Some(root) = root(cx, kernel_mode) else {
         return Some(error);

@@ -4,13 +4,13 @@ pub mod context;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use oxen_abi::arch_x86::CpuUserRegs;
 
 use crate::domain::Domain;
 use crate::event::VcpuEvents;
 use crate::machine::{Machine, SegmentState};
+use crate::mm::left::LeftTables;
 use crate::sched::VcpuSched;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32};
@@ -96,7 +96,7 @@ pub struct Vcpu<M: Machine> {
     /// looks at it.
     pub in_nmi: AtomicBool,
     /// Page tables that this vCPU let go of and that are not yet taken apart.
-    pub unfinished: Mutex<Vec<Mfn>>,
+    pub left: LeftTables,
 }
 
 impl<M: Machine> Vcpu<M> {
@@ -134,7 +134,7 @@ impl<M: Machine> Vcpu<M> {
             sched: VcpuSched::default(),
             nmi_pending: AtomicBool::new(false),
             in_nmi: AtomicBool::new(false),
-            unfinished: Mutex::new(Vec::new()),
+            left: LeftTables::default(),
         }
     }
 }

@@ -52,12 +52,19 @@ pub fn mark<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn) -> boo
     new
 }
 
-/// The same where only the owner's number is at hand.
+/// The same of a frame that someone holds, whoever owns it.
 #[inline]
-pub fn mark_of<M: Machine>(hv: &Hypervisor<M>, owner: DomId, mfn: Mfn) {
-    if hv.shadowed.load(Ordering::Relaxed) != 0
-        && let Some(domain) = hv.domains.get(owner)
-    {
+pub fn mark_held<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+    if hv.shadowed.load(Ordering::Relaxed) != 0 {
+        mark_owned(hv, mfn);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn mark_owned<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+    let owner = hv.machine.frame(mfn).map(|frame| frame.count().owner());
+    if let Some(domain) = owner.and_then(|owner| hv.domains.get(owner)) {
         mark(hv, &domain, mfn);
     }
 }

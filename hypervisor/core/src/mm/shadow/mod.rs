@@ -187,6 +187,7 @@ pub fn load_no_root<M: Machine>(cpu: &PerCpu<M>) {
 
 /// Loads the copy of a root; the domain is crashed if there is no memory for it.
 #[cold]
+#[inline(never)]
 fn load_copy<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>, root: Mfn) {
     let machine = &cpu.hv.machine;
     loop {
@@ -286,13 +287,26 @@ pub fn own_fault<M: Machine>(cpu: &PerCpu<M>, addr: u64, write: bool) -> bool {
 #[inline]
 pub fn written<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, place: EntryPlace) {
     if domain.memory.shadow.is_on() {
-        forget_entry(cpu, domain, place);
+        // The parts, so that the place need not be in memory where nothing is logged.
+        forget_entry(cpu, domain, place.table, place.level, place.index);
     }
 }
 
 #[cold]
-fn forget_entry<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, place: EntryPlace) {
+#[inline(never)]
+fn forget_entry<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Domain<M>,
+    table: Mfn,
+    level: u8,
+    index: usize,
+) {
     let machine = &cpu.hv.machine;
+    let place = EntryPlace {
+        table,
+        level,
+        index,
+    };
     let copy = domain.memory.shadow.tables.lock().forget(machine, place);
     log::mark(cpu.hv, domain, place.table);
     if let Some(copy) = copy.filter(|_| place.level == 4) {
@@ -310,6 +324,7 @@ pub fn lost<M: Machine>(cpu: &PerCpu<M>, table: Mfn, owner: DomId) {
 }
 
 #[cold]
+#[inline(never)]
 fn forget_table<M: Machine>(cpu: &PerCpu<M>, table: Mfn, owner: DomId) {
     let Some(domain) = cpu.hv.domains.get(owner) else {
         return;

@@ -29,9 +29,9 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, value: u64) {
-        // The golden ratio's bits; the high ones of a product are the better ones, and the map uses both ends.
-        let product = u128::from(self.0 ^ value) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product >> 64) as u64 ^ (product & u128::from(u64::MAX)) as u64;
+        // The bits of the golden ratio. A product's high bits are the better ones, and the map uses both ends.
+        let product = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
     }
 }
 
