@@ -10,6 +10,7 @@ use crate::domain::{Domain, DomainTable};
 use crate::firmware::Firmware;
 use crate::irq::Irqs;
 use crate::machine::{CpuMask, Machine};
+use crate::mm::growth::Growth;
 use crate::mm::heap::Heap;
 use crate::mm::low_memory::LowMemory;
 use crate::options::Options;
@@ -49,6 +50,8 @@ pub struct Hypervisor<M: Machine> {
     pub host: HostInfo,
     /// Free frames.
     pub heap: Heap,
+    /// What the byte heap grows from.
+    pub growth: Growth,
     /// When dom0 is told that there are few.
     pub low_memory: LowMemory,
     /// All domains.
@@ -91,6 +94,7 @@ impl<M: Machine> Hypervisor<M> {
             options,
             host,
             heap,
+            growth: Growth::default(),
             low_memory: LowMemory::default(),
             domains: DomainTable::default(),
             dom0: Once::new(),

@@ -13,7 +13,7 @@ const PATIENCE: u64 = 200_000_000;
 pub struct Meeting<M: Machine>(Mutex<State<M>>);
 
 /// What is to be done, once all are there. It says itself what came of it.
-pub type Task<M> = fn(&'static Hypervisor<M>);
+pub type Task<M> = fn(&PerCpu<M>);
 
 struct State<M: Machine> {
     /// Meetings so far that are over.
@@ -78,7 +78,7 @@ pub(crate) fn attend<M: Machine>(cpu: &PerCpu<M>) {
         (state.over, state.complete.then_some(task))
     };
     if let Some(task) = last {
-        task(hv);
+        task(cpu);
         hv.meeting.0.lock().end();
         return;
     }

@@ -112,6 +112,8 @@ bitflags::bitflags! {
         const REGISTERS = 16;
         /// Meet the other CPUs.
         const MEET = 32;
+        /// Find memory for the byte heap.
+        const MEMORY = 64;
     }
 }
 

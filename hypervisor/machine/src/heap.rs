@@ -1,10 +1,12 @@
-//! The byte heap behind `alloc`: one talc arena, given memory at boot and more from `core`'s free frames when it is used
-//! up.
+//! The byte heap behind `alloc`: one talc arena, given memory at boot and more from frames that `core` keeps ready when
+//! it is used up.
 //!
 //! All of `core` runs with interrupts off, so a plain spin lock serves; NMI and #MC handlers do not allocate.
 
 use core::alloc::Layout;
 
+use oxen_core::CpuId;
+use oxen_core::mm::growth;
 use spin::Mutex;
 use talc::TalcLock;
 use talc::base::{Talc, binning::Binning};
@@ -13,6 +15,7 @@ use talc::source::Source;
 use crate::boot::alloc;
 use crate::layout::{DIRECT_MAP_BASE, LARGE_PAGE, PAGE_SHIFT, PAGE_SIZE};
 use crate::num::to_usize;
+use crate::percpu::this_cpu;
 use crate::{boot, memory, paging};
 
 /// What the heap has at the start: enough until `core` gives it more, with [`FEW_CPUS`].
@@ -22,8 +25,6 @@ const FEW_CPUS: u32 = 8;
 const FOR_CPU: u64 = 32 << 10;
 /// The heap lies below 4 GiB: it is made before the boot options say how much memory is to be used.
 const LIMIT: u64 = 1 << 32;
-/// The least it grows by: 2^9 frames.
-const GROWTH_ORDER: u8 = 9;
 
 #[global_allocator]
 static HEAP: TalcLock<Mutex<()>, Frames> = TalcLock::new(Frames);
@@ -32,23 +33,24 @@ static HEAP: TalcLock<Mutex<()>, Frames> = TalcLock::new(Frames);
 #[derive(Debug)]
 struct Frames;
 
-// SAFETY: `core`'s frame allocator works on the frame table alone; it allocates no bytes.
+// SAFETY: `core` finds the frames by the frame table alone; it allocates no bytes for it.
 unsafe impl Source for Frames {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let hv = boot::hypervisor().ok_or(())?;
         let bytes = layout.size().checked_add(layout.align()).ok_or(())? as u64 + PAGE_SIZE;
-        let wanted = bytes
+        let order = bytes
             .div_ceil(PAGE_SIZE)
             .next_power_of_two()
             .trailing_zeros();
-        let order = u8::try_from(wanted).map_err(|_| ())?.max(GROWTH_ORDER);
-        let first = hv.heap.alloc(&hv.machine, order, u64::BITS).ok_or(())?;
+        let order = u8::try_from(order).map_err(|_| ())?;
+        let cpu = CpuId(u16::try_from(this_cpu().cpu).map_err(|_| ())?);
+        let (first, order) = growth::take(hv, cpu, order).ok_or(())?;
         let count = 1u64 << order;
         for mfn in first.0..first.0 + count {
             memory::claim_frame(mfn);
         }
         let base = paging::direct(first.0 << PAGE_SHIFT).ok_or(())?;
-        // SAFETY: `core` gave the frames away, and nobody else can reach them from now on.
+        // SAFETY: `core` gave the frames away, and nobody can reach them by a mapping, or by one that was, from now on.
         unsafe { talc.claim(base, to_usize(count << PAGE_SHIFT)) }
             .map(|_| ())
             .ok_or(())

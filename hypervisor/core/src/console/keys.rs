@@ -226,8 +226,9 @@ fn memory<M: Machine>(hv: &'static Hypervisor<M>) {
 }
 
 /// Compares what the frame table says with what page tables, pins and vCPUs refer to.
-fn recount<M: Machine>(hv: &'static Hypervisor<M>) {
-    let Some(result) = audit::recount_all(hv) else {
+fn recount<M: Machine>(cpu: &PerCpu<M>) {
+    let hv = cpu.hv;
+    let Some(result) = audit::recount_all(cpu) else {
         crate::log_always!(hv, "Not enough free memory to recount types");
         return;
     };

@@ -62,6 +62,7 @@ fn try_build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), Why> {
     start_vcpus(cpu, &domain, &loaded, &frames)?;
     access::allow(hv, &domain, boot);
     crate::console::give_input_to_dom0(hv);
+    crate::mm::growth::start(cpu);
     hv.low_memory.start(hv.heap.free_frames());
     domain::unpause_by_controller(cpu, &domain);
     Ok(())

@@ -8,8 +8,9 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, PageType, TypeWord};
-use crate::mm::pte;
 use crate::mm::types::{ENTRIES, read_entry};
+use crate::mm::{flush_last_use, pte};
+use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{DomId, Mfn};
 
@@ -69,12 +70,14 @@ pub struct Recount {
 }
 
 /// Recounts the types of all frames of the host, while no guest runs. `None` if there is not
-/// enough free memory for the counters, which take a thousandth of all memory.
-pub fn recount_all<M: Machine>(hv: &Hypervisor<M>) -> Option<Recount> {
+/// enough free memory for the counters, which take a thousandth of all memory. Other CPUs must be able to flush their
+/// TLBs meanwhile.
+pub fn recount_all<M: Machine>(cpu: &PerCpu<M>) -> Option<Recount> {
     /// Most mismatches that are told one by one.
     const TOLD: usize = 16;
+    let hv = cpu.hv;
     let machine = &hv.machine;
-    let counters = Counters::new(hv)?;
+    let counters = Counters::new(cpu)?;
     let mut add = |mfn| counters.add(mfn);
     for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
         held_by_vcpus(&domain).into_iter().for_each(&mut add);
@@ -104,8 +107,9 @@ struct Counters<'a, M: Machine> {
 /// Counters in a frame.
 const COUNTERS: u64 = 1024;
 
-impl<'a, M: Machine> Counters<'a, M> {
-    fn new(hv: &'a Hypervisor<M>) -> Option<Self> {
+impl<M: Machine> Counters<'_, M> {
+    fn new(cpu: &PerCpu<M>) -> Option<Self> {
+        let hv = cpu.hv;
         let mut pages = Vec::new();
         let wanted = hv.machine.max_frame().0.div_ceil(COUNTERS);
         pages
@@ -116,6 +120,7 @@ impl<'a, M: Machine> Counters<'a, M> {
         for _ in 0..wanted {
             let page = hv.heap.alloc(&hv.machine, 0, u32::BITS * 2)?;
             counters.pages.push(page);
+            flush_last_use(cpu, page, 0);
             hv.machine.zero_page(page);
         }
         Some(counters)

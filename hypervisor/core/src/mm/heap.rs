@@ -229,13 +229,11 @@ impl Heap {
             return None;
         }
         let first = wanted.unwrap_or(0);
-        let near;
         let only = [first];
-        let nodes: &[usize] = if place.exact || self.nodes.count() == 1 {
+        let nodes = if place.exact {
             &only
         } else {
-            near = self.nodes.nearest(first);
-            &near
+            self.nodes.nearest(first)
         };
         let (top, low) = (highest_zone(place.bits), highest_zone(self.pool.bits));
         let mut lists = self.lists.lock();

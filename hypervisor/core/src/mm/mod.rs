@@ -5,6 +5,7 @@ pub mod descriptor;
 pub mod entry;
 pub mod ext;
 pub mod frame;
+pub mod growth;
 pub mod heap;
 pub mod left;
 pub(crate) mod loose;
@@ -225,13 +226,7 @@ pub fn alloc_frames<M: Machine>(
         unreserve(&domain.memory, frames);
         return None;
     }
-    let mut newest = 0;
-    for mfn in (0..frames).map(|n| first.offset(n)) {
-        if let Some(frame) = hv.machine.frame(mfn) {
-            newest = newest.max(tlb::stamped(frame.types().stamp()));
-        }
-    }
-    tlb::needed(cpu, hv.machine.cpus(), newest).carry_out(cpu);
+    flush_last_use(cpu, first, order);
     for mfn in (0..frames).map(|n| first.offset(n)) {
         hand_over(hv, domain, mfn, purpose);
     }
@@ -246,6 +241,22 @@ pub fn alloc_frames<M: Machine>(
         return None;
     }
     Some(first)
+}
+
+/// When the last of 2^`order` frames that came from the heap was lost by its owner, by the TLB clock.
+fn last_use<M: Machine>(hv: &Hypervisor<M>, first: Mfn, order: u8) -> u64 {
+    let frames = (0..1u64 << order).filter_map(|n| hv.machine.frame(first.offset(n)));
+    frames
+        .map(|frame| tlb::stamped(frame.types().stamp()))
+        .max()
+        .unwrap_or(0)
+}
+
+/// Takes what is left of the last owners' use of 2^`order` frames, which came from the heap, out of the CPUs' TLBs:
+/// before anyone else uses them. With no lock held, for it waits for other CPUs.
+fn flush_last_use<M: Machine>(cpu: &PerCpu<M>, first: Mfn, order: u8) {
+    let stamp = last_use(cpu.hv, first, order);
+    tlb::needed(cpu, cpu.hv.machine.cpus(), stamp).carry_out(cpu);
 }
 
 /// Gives frames that were taken from the heap without an owner, and filled, to a domain.

@@ -15,6 +15,8 @@ pub struct Nodes {
     memory: Vec<(Mfn, Mfn, u8)>,
     cpus: Vec<u8>,
     distances: Vec<u8>,
+    /// For each node, all nodes, the nearest first.
+    nearest: Vec<usize>,
 }
 
 impl Default for Nodes {
@@ -24,6 +26,7 @@ impl Default for Nodes {
             memory: Vec::new(),
             cpus: Vec::new(),
             distances: vec![NEAR],
+            nearest: vec![0],
         }
     }
 }
@@ -42,12 +45,20 @@ impl Nodes {
         let distances = (0..count * count)
             .map(|at| distance(at / count, at % count))
             .collect();
-        Self {
+        let mut nodes = Self {
             count,
             memory,
             cpus,
             distances,
-        }
+            nearest: Vec::new(),
+        };
+        let sorted = |node| {
+            let mut all: Vec<usize> = (0..count).collect();
+            all.sort_by_key(|other| (*other != node, nodes.distance(node, *other)));
+            all
+        };
+        nodes.nearest = (0..count).flat_map(sorted).collect();
+        nodes
     }
 
     /// How many there are.
@@ -84,11 +95,11 @@ impl Nodes {
         self.distances.get(place).copied().unwrap_or(u8::MAX)
     }
 
-    /// All nodes, the nearest to `node` first.
-    pub fn nearest(&self, node: usize) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..self.count).collect();
-        all.sort_by_key(|other| (*other != node, self.distance(node, *other)));
-        all
+    /// All nodes, the nearest to `node` first. It takes no memory: the byte heap grows by it.
+    pub fn nearest(&self, node: usize) -> &[usize] {
+        let first = if node < self.count { node } else { 0 };
+        let mut rows = self.nearest.chunks_exact(self.count);
+        rows.nth(first).unwrap_or(&[0])
     }
 
     /// Frames of memory in a node, of a host with `total` frames that are in some piece or none.

@@ -172,7 +172,7 @@ proptest! {
             prop_assert!(wrong.is_empty(), "after {:?}: {:?}", op, wrong);
         }
         let free = bench.host.hv.heap.free_frames();
-        let whole = recount_all(bench.host.hv).unwrap();
+        let whole = recount_all(&bench.host.cpu).unwrap();
         prop_assert_eq!(whole.wrong, 0, "{:?}", whole);
         prop_assert_eq!(bench.host.hv.heap.free_frames(), free);
         // Death, with stops as they come.
@@ -195,10 +195,10 @@ fn a_recount_finds_a_reference_too_many() {
     let (host, domain, l1) = (bench.host, &bench.domain, bench.frames[0]);
     assert!(get_page(host.machine(), l1, domain.id));
     assert!(pin(&host.cpu, domain, l1, 1).is_ok());
-    let whole = recount_all(host.hv).unwrap();
+    let whole = recount_all(&host.cpu).unwrap();
     assert_eq!((whole.tables, whole.wrong), (1, 0));
     assert!(types::get_type(&host.cpu, domain, l1, PageType::L1).is_ok());
-    let whole = recount_all(host.hv).unwrap();
+    let whole = recount_all(&host.cpu).unwrap();
     assert_eq!((whole.tables, whole.wrong), (1, 1));
     assert_eq!((whole.first[0].frame, whole.first[0].counted), (l1, 1));
 }

@@ -4,10 +4,12 @@
 //! clock at which it last lost its type or owner. A stale translation of the frame can only be in
 //! the TLB of a CPU whose last flush is not later than that.
 
+use crate::hypervisor::Hypervisor;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::frame::{Stamp, latest};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::types::CpuId;
 
 /// The clock. It never wraps.
 static CLOCK: AtomicU64 = AtomicU64::new(1);
@@ -59,11 +61,23 @@ pub struct FlushNeeded(CpuMask);
 /// ([`stamped`]).
 pub fn needed<M: Machine>(cpu: &PerCpu<M>, mut cpus: CpuMask, stamp: u64) -> FlushNeeded {
     for id in cpus.clone().iter() {
-        if cpu.hv.cpu(id).flushed_at.load(Ordering::Acquire) > stamp {
+        if has_flushed(cpu.hv, id, stamp) {
             cpus.remove(id);
         }
     }
     FlushNeeded(cpus)
+}
+
+/// Whether no CPU can hold a stale translation of a frame that was stamped then.
+pub fn all_flushed<M: Machine>(hv: &Hypervisor<M>, stamp: u64) -> bool {
+    hv.machine
+        .cpus()
+        .iter()
+        .all(|id| has_flushed(hv, id, stamp))
+}
+
+fn has_flushed<M: Machine>(hv: &Hypervisor<M>, id: CpuId, stamp: u64) -> bool {
+    hv.cpu(id).flushed_at.load(Ordering::Acquire) > stamp
 }
 
 impl FlushNeeded {

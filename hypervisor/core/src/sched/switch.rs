@@ -57,10 +57,14 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
         if pending.contains(Pending::MEET) {
             crate::meeting::attend(cpu);
         }
+        let timer = pending.contains(Pending::TIMER);
+        if pending.contains(Pending::MEMORY) || timer && cpu.hv.growth.is_short() {
+            crate::mm::growth::refill(cpu);
+        }
         if pending.contains(Pending::NEWS) {
             crate::console::announce(cpu.hv);
         }
-        if pending.contains(Pending::TIMER) {
+        if timer {
             cpu.sched.programmed.set(0);
             crate::time::expire(cpu);
             if cpu.hv.machine.now() >= cpu.sched.slice_end.get() {

@@ -1,0 +1,271 @@
+//! What the byte heap grows from: free frames that no CPU has a translation of any more.
+//!
+//! The byte heap asks for memory wherever something is allocated, perhaps with locks held, so it cannot wait there for
+//! other CPUs to flush their TLBs. A few blocks are kept ready that need no flush, and what was taken of them is replaced
+//! on the way out to a guest, where no lock is held.
+
+use arrayvec::ArrayVec;
+
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::mm::{flush_last_use, last_use, low_memory, tlb};
+use crate::percpu::{Pending, PerCpu};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use crate::types::{CpuId, Mfn, PAGE_SIZE};
+
+/// Order of the blocks that are kept: 512 KiB.
+const ORDER: u8 = 7;
+/// Frames that are kept at least.
+const READY: u64 = 1 << ORDER;
+/// Blocks of fewer frames are of no use: an object that fills a page does not fit in.
+const SMALLEST: u8 = 1;
+/// The largest block that is found for a request which none was large enough for: 16 MiB.
+const LARGEST: u8 = 12;
+/// Most blocks that are kept: enough for [`READY`] where there are small ones only.
+const BLOCKS: usize = 64;
+
+/// A block's first frame and its order.
+type Block = (Mfn, u8);
+
+/// Blocks of frames for the byte heap. They are nobody's.
+#[derive(Debug, Default)]
+pub struct Growth {
+    ready: Mutex<ArrayVec<Block, BLOCKS>>,
+    /// Frames in them.
+    frames: AtomicU64,
+    /// Fewer are ready than should be, for the last that was looked.
+    short: AtomicBool,
+    /// Order of a block that was asked for and not there; 0 = none.
+    missed: AtomicU8,
+    /// Guests run, so that free frames can have been theirs.
+    guests: AtomicBool,
+}
+
+impl Growth {
+    /// Whether fewer frames are ready than should be.
+    #[inline]
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Frames that are ready.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Acquire)
+    }
+
+    /// The smallest block of at least 2^`order` frames.
+    fn pop(&self, order: u8) -> Option<Block> {
+        let mut ready = self.ready.lock();
+        let fitting = ready.iter().enumerate();
+        let (at, _) = fitting
+            .filter(|(_, block)| block.1 >= order)
+            .min_by_key(|(_, block)| block.1)?;
+        let block = ready.swap_remove(at);
+        self.frames.fetch_sub(1 << block.1, Ordering::AcqRel);
+        Some(block)
+    }
+
+    /// Whether there was a place for it.
+    fn push(&self, block: Block) -> bool {
+        let added = self.ready.lock().try_push(block).is_ok();
+        if added {
+            self.frames.fetch_add(1 << block.1, Ordering::AcqRel);
+        }
+        added
+    }
+}
+
+/// For the byte heap, on CPU `cpu`: a block of at least 2^`order` frames that is its own from now on, as first frame and
+/// order. It waits for nobody and takes no bytes.
+pub fn take<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId, order: u8) -> Option<(Mfn, u8)> {
+    let growth = &hv.growth;
+    if !growth.guests.load(Ordering::Acquire) {
+        return free_block(hv, order, |_| true);
+    }
+    let flushed = |(first, order): Block| tlb::all_flushed(hv, last_use(hv, first, order));
+    let block = growth.pop(order).or_else(|| free_block(hv, order, flushed));
+    if block.is_none() {
+        growth.missed.fetch_max(order, Ordering::AcqRel);
+    }
+    if block.is_none() || growth.frames() < READY {
+        growth.short.store(true, Ordering::Relaxed);
+        hv.raise(cpu, Pending::MEMORY, cpu);
+    }
+    block
+}
+
+/// A free block of the usual order or, if there is none or it does not please, of the order that is needed.
+fn free_block<M: Machine>(
+    hv: &Hypervisor<M>,
+    order: u8,
+    pleases: impl Fn(Block) -> bool,
+) -> Option<Block> {
+    let try_one = |order| {
+        let block = (hv.heap.alloc(&hv.machine, order, u64::BITS)?, order);
+        if !pleases(block) {
+            hv.heap.free(&hv.machine, block.0, order);
+            return None;
+        }
+        Some(block)
+    };
+    try_one(order.max(ORDER)).or_else(|| try_one(order.max(SMALLEST)))
+}
+
+/// Guests are going to run: from now on free frames may have been theirs.
+pub(crate) fn start<M: Machine>(cpu: &PerCpu<M>) {
+    cpu.hv.growth.guests.store(true, Ordering::Release);
+    refill(cpu);
+}
+
+/// Replaces what the byte heap has taken. With no lock held, for it waits for other CPUs.
+pub(crate) fn refill<M: Machine>(cpu: &PerCpu<M>) {
+    let growth = &cpu.hv.growth;
+    let missed = growth.missed.swap(0, Ordering::AcqRel);
+    if (ORDER + 1..=LARGEST).contains(&missed) {
+        add(cpu, missed);
+    }
+    let full = prepare(cpu, 0);
+    growth.short.store(!full, Ordering::Relaxed);
+    low_memory::check(cpu.hv);
+}
+
+/// Finds memory for `bytes` bytes beyond what is ready always, for a request that is about to use so many. Whether it
+/// did. With no lock held.
+pub(crate) fn prepare<M: Machine>(cpu: &PerCpu<M>, bytes: usize) -> bool {
+    let frames = (bytes as u64).div_ceil(PAGE_SIZE);
+    let mut order = ORDER;
+    while cpu.hv.growth.frames() < READY + frames {
+        if add(cpu, order) {
+            continue;
+        }
+        if order == SMALLEST {
+            return false;
+        }
+        order -= 1;
+    }
+    true
+}
+
+/// Makes one more block ready; whether there was one, and a place for it.
+fn add<M: Machine>(cpu: &PerCpu<M>, order: u8) -> bool {
+    let hv = cpu.hv;
+    let Some(first) = hv.heap.alloc(&hv.machine, order, u64::BITS) else {
+        return false;
+    };
+    flush_last_use(cpu, first, order);
+    let added = hv.growth.push((first, order));
+    if !added {
+        hv.heap.free(&hv.machine, first, order);
+    }
+    added
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::domain::Domain;
+    use crate::mm::{put_page, take_allocation};
+    use crate::testing::{Host, Sim};
+
+    const CPU: CpuId = CpuId(0);
+
+    /// A host whose every free frame was a guest's a moment ago, but for those that are ready.
+    fn used_up() -> (Host, Arc<Domain<Sim>>) {
+        let host = Host::new();
+        start(&host.cpu);
+        let domain = host.domain(1, 1, 2048);
+        let mut frames = Vec::new();
+        while host.hv.heap.free_frames() > 0 {
+            frames.push(host.ram(&domain));
+        }
+        for mfn in frames {
+            assert!(take_allocation(host.hv, mfn));
+            put_page(host.hv, mfn);
+        }
+        host.machine().flushes.store(0, Ordering::Release);
+        (host, domain)
+    }
+
+    #[test]
+    fn before_guests_run_it_grows_without_a_flush() {
+        let host = Host::new();
+        assert_eq!(take(host.hv, CPU, 1).map(|block| block.1), Some(ORDER));
+        assert_eq!(take(host.hv, CPU, 9).map(|block| block.1), Some(9));
+        assert_eq!(host.machine().flushes.load(Ordering::Acquire), 0);
+        assert!(!host.cpu.has_work());
+    }
+
+    #[test]
+    fn what_a_tlb_may_have_is_flushed_before_it_is_taken() {
+        let (host, _domain) = used_up();
+        let hv = host.hv;
+        assert_eq!(hv.growth.frames(), READY);
+        assert_eq!(take(hv, CPU, 1).map(|block| block.1), Some(ORDER));
+        // There is more, but other CPUs may still write it.
+        assert_eq!(take(hv, CPU, 1), None);
+        assert_eq!(host.machine().flushes.load(Ordering::Acquire), 0);
+        assert!(hv.growth.is_short());
+        let pending =
+            Pending::from_bits_truncate(host.cpu.shared().pending.load(Ordering::Acquire));
+        assert_eq!(pending, Pending::MEMORY);
+        // Not before the flush is over.
+        *host.machine().meanwhile.lock() =
+            Some(Box::new(move || assert_eq!(take(hv, CPU, 1), None)));
+        refill(&host.cpu);
+        assert!(host.machine().meanwhile.lock().is_none());
+        assert!(!hv.growth.is_short());
+        assert!(take(hv, CPU, 1).is_some());
+    }
+
+    #[test]
+    fn what_all_cpus_have_flushed_is_taken_at_once() {
+        let (host, _domain) = used_up();
+        assert!(take(host.hv, CPU, 1).is_some());
+        assert_eq!(take(host.hv, CPU, 1), None);
+        tlb::flush_local(&host.cpu);
+        assert_eq!(take(host.hv, CPU, 1), None, "the other one has not");
+        host.hv
+            .cpu(CpuId(1))
+            .flushed_at
+            .store(u64::MAX, Ordering::Release);
+        assert!(take(host.hv, CPU, 1).is_some());
+    }
+
+    #[test]
+    fn fragmented_memory_serves_in_small_pieces() {
+        let host = Host::new();
+        let domain = host.domain(1, 1, 2048);
+        let mut frames = Vec::new();
+        while host.hv.heap.free_frames() > 0 {
+            frames.push(host.ram(&domain));
+        }
+        // Pairs of frames with pairs between that stay.
+        frames.sort_unstable();
+        for mfn in frames.into_iter().filter(|mfn| mfn.0 & 2 == 0) {
+            assert!(take_allocation(host.hv, mfn));
+            put_page(host.hv, mfn);
+        }
+        start(&host.cpu);
+        assert_eq!(host.hv.growth.frames(), READY);
+        assert_eq!(take(host.hv, CPU, 1).map(|block| block.1), Some(1));
+        assert_eq!(take(host.hv, CPU, 2), None);
+        assert!(!prepare(&host.cpu, 2 << 20));
+    }
+
+    #[test]
+    fn a_large_block_that_was_missed_is_there_next_time() {
+        let (host, _domain) = used_up();
+        assert_eq!(take(host.hv, CPU, 9), None);
+        refill(&host.cpu);
+        assert_eq!(take(host.hv, CPU, 9).map(|block| block.1), Some(9));
+        assert_eq!(take(host.hv, CPU, LARGEST + 1), None);
+        refill(&host.cpu);
+        assert!(prepare(&host.cpu, 1 << 20));
+        assert!(host.hv.growth.frames() >= READY + 256);
+    }
+}
