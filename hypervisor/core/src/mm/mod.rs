@@ -175,9 +175,6 @@ fn free_frame<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn, owner: DomId) {
 pub enum Purpose {
     /// The domain's own memory; counts against its limit.
     Ram,
-    /// The same in exchange for frames that the domain is going to lose: it may go beyond its limit
-    /// until then.
-    Exchanged,
     /// The domain's memory while the hypervisor itself builds it: the builder writes it whole.
     Built,
     /// A frame of the hypervisor's that the domain may map: shared info, grant frames. It comes
@@ -204,43 +201,90 @@ pub fn alloc_frames<M: Machine>(
     let frames = 1u64 << order;
     match purpose {
         Purpose::Shared => {}
-        Purpose::Exchanged => {
-            domain.memory.total.fetch_add(frames, Ordering::AcqRel);
-        }
         Purpose::Ram | Purpose::Built if reserve(&domain.memory, frames) => {}
         Purpose::Ram | Purpose::Built => return None,
     }
     let none = heap::Claim::default();
     let claim = match purpose {
-        Purpose::Shared | Purpose::Exchanged => &none,
+        Purpose::Shared => &none,
         Purpose::Ram | Purpose::Built => &domain.memory.claim,
     };
-    let Some(first) = hv.heap.alloc_claimed(&hv.machine, order, place, claim) else {
-        if purpose != Purpose::Shared {
+    let counted = purpose != Purpose::Shared;
+    let Some(block) = Block::take(hv, order, place, claim) else {
+        if counted {
             unreserve(&domain.memory, frames);
         }
         return None;
     };
-    if purpose != Purpose::Shared && !domain.memory.owned.lock().add(first, frames) {
-        hv.heap.free(&hv.machine, first, order);
+    if counted && !domain.memory.owned.lock().add(block.first, frames) {
         unreserve(&domain.memory, frames);
         return None;
     }
-    flush_last_use(cpu, first, order);
-    for mfn in (0..frames).map(|n| first.offset(n)) {
-        hand_over(hv, domain, mfn, purpose);
+    block.hand_over(cpu, domain, purpose)
+}
+
+/// 2^`order` frames from the heap that are nobody's yet. Dropped, they are free again.
+#[must_use]
+pub(crate) struct Block<M: Machine> {
+    hv: &'static Hypervisor<M>,
+    first: Mfn,
+    order: u8,
+}
+
+impl<M: Machine> Block<M> {
+    /// Takes them, at a place; `None` if there are none but what is set aside for other claims than this.
+    pub(crate) fn take(
+        hv: &'static Hypervisor<M>,
+        order: u8,
+        place: Place,
+        claim: &heap::Claim,
+    ) -> Option<Self> {
+        let first = hv.heap.alloc_claimed(&hv.machine, order, place, claim)?;
+        Some(Self { hv, first, order })
     }
-    low_memory::check(hv);
-    if purpose != Purpose::Shared && domain.is_dying() {
-        // Its memory may have been searched for frames already.
-        for mfn in (0..frames).map(|n| first.offset(n)) {
-            if take_allocation(hv, mfn) {
-                put_page(hv, mfn);
-            }
+
+    /// The first of them.
+    pub(crate) const fn first(&self) -> Mfn {
+        self.first
+    }
+
+    fn frames(&self) -> impl Iterator<Item = Mfn> + use<M> {
+        let first = self.first;
+        (0..1u64 << self.order).map(move |n| first.offset(n))
+    }
+
+    /// Makes them a domain's, which has counted them among its own already unless they are [`Purpose::Shared`]. `None` if
+    /// it dies: it may have been searched for frames already, so that they are given up again.
+    pub(crate) fn hand_over(
+        self,
+        cpu: &PerCpu<M>,
+        domain: &Domain<M>,
+        purpose: Purpose,
+    ) -> Option<Mfn> {
+        let hv = self.hv;
+        flush_last_use(cpu, self.first, self.order);
+        for mfn in self.frames() {
+            hand_over(hv, domain, mfn, purpose);
         }
-        return None;
+        let (first, frames) = (self.first, self.frames());
+        core::mem::forget(self);
+        low_memory::check(hv);
+        if purpose != Purpose::Shared && domain.is_dying() {
+            for mfn in frames {
+                if take_allocation(hv, mfn) {
+                    put_page(hv, mfn);
+                }
+            }
+            return None;
+        }
+        Some(first)
     }
-    Some(first)
+}
+
+impl<M: Machine> Drop for Block<M> {
+    fn drop(&mut self) {
+        self.hv.heap.free(&self.hv.machine, self.first, self.order);
+    }
 }
 
 /// When the last of 2^`order` frames that came from the heap was lost by its owner, by the TLB clock.
@@ -291,6 +335,11 @@ fn reserve(memory: &DomainMemory, frames: u64) -> bool {
         .is_ok()
 }
 
+/// Counts frames that come in exchange for others, which have been taken off the count.
+pub(crate) fn count_exchanged(memory: &DomainMemory, frames: u64) {
+    memory.total.fetch_add(frames, Ordering::AcqRel);
+}
+
 /// Takes frames off the count again.
 fn unreserve(memory: &DomainMemory, frames: u64) {
     memory.total.fetch_sub(frames, Ordering::AcqRel);
@@ -305,7 +354,7 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
     };
     let dirty = frame.count().has(CountWord::DIRTY);
     match purpose {
-        Purpose::Ram | Purpose::Exchanged | Purpose::Built => {
+        Purpose::Ram | Purpose::Built => {
             if dirty && purpose != Purpose::Built {
                 hv.machine.zero_page(mfn);
             }

@@ -338,7 +338,7 @@ fn a_dying_domain_gets_no_memory() {
     let domain = host.domain(1, 1, 32);
     let free = host.hv.heap.free_frames();
     domain.dying.store(true, Ordering::SeqCst);
-    for purpose in [Purpose::Ram, Purpose::Built, Purpose::Exchanged] {
+    for purpose in [Purpose::Ram, Purpose::Built] {
         assert!(alloc_frames(&host.cpu, &domain, 2, 64, purpose).is_none());
     }
     assert_eq!(domain.memory.total_frames(), 0);
@@ -452,6 +452,39 @@ fn an_exchange_gives_as_much_as_it_takes() {
     let after = (domain.memory.total_frames(), host.hv.heap.free_frames());
     assert_eq!(after, (4, free));
     assert_eq!(domain.memory.max.load(Ordering::SeqCst), 4);
+}
+
+/// Another vCPU that maps whatever it can, while exchanges fail for a frame that is named twice.
+#[test]
+fn a_failed_exchange_leaves_nothing_beyond_the_limit() {
+    const FRAMES: u64 = 64;
+    let host = Host::with_frames(1024);
+    let domain = host.domain(1, 1, FRAMES);
+    let vcpu = domain.vcpu(crate::VcpuId(0)).unwrap();
+    let mut numbers: Vec<u64> = (0..FRAMES).map(|_| host.ram(&domain).0).collect();
+    let ours = numbers.clone();
+    numbers[63] = numbers[0];
+    let (machine, id) = (host.machine(), domain.id);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let held = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut held = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let new = (1..1024).filter(|mfn| !ours.contains(mfn));
+                let mut new = new.filter_map(|mfn| machine.frame(Mfn(mfn)));
+                let is_new = |frame: &super::frame::Frame| frame.is_ram_of(id) && frame.get(id);
+                held += usize::from(new.any(|frame| is_new(&frame)));
+            }
+            held
+        });
+        for _ in 0..500 {
+            let einval = u64::from(Errno::EINVAL.0.unsigned_abs());
+            assert_eq!(exchange(&host, &vcpu, &numbers, 6), einval);
+        }
+        stop.store(true, Ordering::SeqCst);
+        other.join().unwrap()
+    });
+    assert_eq!((held, domain.memory.total_frames()), (0, FRAMES));
 }
 
 #[test]

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use oxen_abi::errno::Errno;
 use oxen_abi::memory::Exchange;
 
-use super::reservation::{max_order, place, surrender};
+use super::reservation::{max_order, place};
 use super::target;
 use crate::domain::Domain;
 use crate::error::HcResult;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::mm::loose::{self, Loose, Room};
-use crate::mm::{Purpose, alloc_frames};
+use crate::mm::{Block, Purpose, count_exchanged, heap};
 use crate::percpu::Cx;
 use crate::types::Mfn;
 
@@ -81,43 +81,67 @@ fn one_chunk<M: Machine>(
         old.extend((0..1u64 << give.extent_order).map(|page| Mfn(first.wrapping_add(page))));
     }
     let order = u8::try_from(want.extent_order).map_err(|_| Errno::EINVAL)?;
-    // The new frames come first, beyond the limit for a moment, so that a failure changes nothing.
-    let place = place(want.mem_flags);
-    let extents = 1usize << (highest - want.extent_order);
-    let mut new = Vec::new();
-    new.try_reserve(extents).map_err(|_| Errno::ENOMEM)?;
-    new.extend(
-        (0..extents).map_while(|_| alloc_frames(cx.cpu, domain, order, place, Purpose::Exchanged)),
-    );
-    let outcome = if new.len() == extents {
-        take_all(cx, domain, &old)
-    } else {
-        Err(Errno::ENOMEM)
-    };
-    if let Err(errno) = outcome {
-        for first in new {
-            for n in 0..1u64 << order {
-                surrender(cx, domain, first.offset(n));
-            }
-        }
-        return Err(errno);
-    }
+    let extents = 1u64 << (highest - want.extent_order);
     let out_list = GuestHandle::<u64>::new(want.extent_start);
     let base = (request.nr_exchanged << give.extent_order) >> want.extent_order;
-    for (n, first) in (0u64..).zip(&new) {
-        let place = base + n;
-        let pfn = out_list.read_at(machine, place)?;
+    let mut new = Vec::new();
+    new.try_reserve(1 << (highest - want.extent_order))
+        .map_err(|_| Errno::ENOMEM)?;
+    for at in base..base + extents {
+        let pfn = out_list.read_at(machine, at)?;
+        let none = heap::Claim::default();
+        let block = Block::take(cx.hv, order, place(want.mem_flags).into(), &none);
+        new.push((at, pfn, block.ok_or(Errno::ENOMEM)?));
+    }
+    // Until the old frames are gone the new ones are nobody's: a guest that has them in its hands, even for the moment
+    // before a failure, could keep them.
+    let taken = take_all(cx, domain, &old)?;
+    if !count(domain, &new, order) {
+        give_all_back(cx, domain, taken);
+        return Err(Errno::ENOMEM);
+    }
+    drop(taken);
+    // All of them, whatever happens to one: they are counted.
+    let mut outcome = Ok(());
+    for (at, pfn, block) in new {
+        let first = block.first();
         for page in 0..1u64 << order {
             machine.set_m2p(first.offset(page), pfn.wrapping_add(page));
         }
-        out_list.write_at(machine, place, &first.0)?;
+        outcome = match block.hand_over(cx.cpu, domain, Purpose::Ram) {
+            Some(_) => outcome.and(out_list.write_at(machine, at, &first.0)),
+            None => Err(Errno::ENOMEM),
+        };
     }
-    Ok(())
+    outcome
 }
 
-/// Takes frames out of the domain's memory and frees them. `EINVAL` if one of them is not its own, has
+/// Counts new frames among the domain's. `false` if there is no memory for the counts: nothing has changed then.
+fn count<M: Machine>(domain: &Domain<M>, new: &[(u64, u64, Block<M>)], order: u8) -> bool {
+    let mut owned = domain.memory.owned.lock();
+    let frames = 1u64 << order;
+    for (done, (_, _, block)) in new.iter().enumerate() {
+        if !owned.add(block.first(), frames) {
+            for (_, _, block) in new.iter().take(done) {
+                (0..frames).for_each(|n| owned.remove(block.first().offset(n)));
+            }
+            return false;
+        }
+    }
+    count_exchanged(&domain.memory, new.len() as u64 * frames);
+    true
+}
+
+/// A frame taken out of a domain's memory, and its pseudo-physical number.
+type Taken<M> = Vec<(Loose<M>, u64)>;
+
+/// Takes frames out of the domain's memory. `EINVAL` if one of them is not its own, has
 /// references beside the owner's, or is named twice; all are the domain's again then.
-fn take_all<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, frames: &[Mfn]) -> Result<(), Errno> {
+fn take_all<M: Machine>(
+    cx: &Cx<'_, M>,
+    domain: &Domain<M>,
+    frames: &[Mfn],
+) -> Result<Taken<M>, Errno> {
     let mut taken = Vec::new();
     taken.try_reserve(frames.len()).map_err(|_| Errno::ENOMEM)?;
     for mfn in frames {
@@ -128,10 +152,10 @@ fn take_all<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, frames: &[Mfn]) -> R
         };
         taken.push((loose, pfn));
     }
-    Ok(())
+    Ok(taken)
 }
 
-fn give_all_back<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, taken: Vec<(Loose<M>, u64)>) {
+fn give_all_back<M: Machine>(cx: &Cx<'_, M>, domain: &Domain<M>, taken: Taken<M>) {
     for (frame, pfn) in taken {
         let mfn = frame.mfn();
         if Room::restore(domain).fill(cx.cpu, frame).is_some() {
