@@ -223,6 +223,6 @@ pub fn finish<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
         && domain.memory.total_frames() == 0
         && domain.memory.special.load(Ordering::Acquire) == 0
     {
-        hv.domains.remove(domain.id);
+        hv.domains.remove(domain);
     }
 }

@@ -42,9 +42,14 @@ impl<M: Machine> DomainTable<M> {
         Ok(())
     }
 
-    /// Takes a domain out; its number is free again.
-    pub fn remove(&self, id: DomId) {
-        self.domains.write().remove(&id);
+    /// Takes a domain out; its number is free again. Nothing happens if it is out already, though its number may be
+    /// another's by now.
+    pub fn remove(&self, domain: &Domain<M>) {
+        let mut domains = self.domains.write();
+        let is_it = |found: &Arc<Domain<M>>| core::ptr::eq(Arc::as_ptr(found), domain);
+        if domains.get(&domain.id).is_some_and(is_it) {
+            domains.remove(&domain.id);
+        }
     }
 
     /// A number that no domain has, the first one after `last` (wrapping round, never 0).

@@ -7,6 +7,7 @@ use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::mm::frame::PageType;
+use crate::mm::types::MmError;
 use crate::mm::{pte, types, walk};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
@@ -56,7 +57,7 @@ pub fn set_gdt<M: Machine>(cx: &Cx<'_, M>, frames: GuestHandle<u64>, entries: u6
     }
     let count = usize::try_from(entries.div_ceil(512)).map_err(|_| Errno::EINVAL)?;
     let mut taken: [Option<Mfn>; 14] = [None; 14];
-    let outcome = (0..count).try_for_each(|n| -> Result<(), Stop> {
+    let outcome = (0..count).try_for_each(|n| -> Result<(), MmError> {
         let mfn = Mfn(frames.read_at(cx.machine(), n as u64)?);
         take_page(cx, mfn)?;
         if let Some(slot) = taken.get_mut(n) {
@@ -64,12 +65,12 @@ pub fn set_gdt<M: Machine>(cx: &Cx<'_, M>, frames: GuestHandle<u64>, entries: u6
         }
         Ok(())
     });
-    if let Err(stop) = outcome {
+    if outcome.is_err() {
         taken
             .into_iter()
             .flatten()
             .for_each(|mfn| drop_page(cx, mfn));
-        return Err(stop);
+        return ended(outcome, frames.addr(), entries);
     }
     let entries = u32::try_from(entries).map_err(|_| Errno::EINVAL)?;
     let old = {
@@ -98,21 +99,19 @@ pub fn load_gdt<M: Machine>(cx: &Cx<'_, M>, arch: &Arch<M>) {
 }
 
 /// Takes a general and a descriptor-table reference on one of the caller's frames.
-pub fn take_page<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), Stop> {
-    let domain = cx.domain();
-    if !crate::mm::get_page(cx.machine(), mfn, domain.id) {
-        return Err(Errno::EINVAL.into());
-    }
-    match types::get_type(cx.cpu, domain, mfn, PageType::Descriptors) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            crate::mm::put_page(cx.hv, mfn);
-            Err(match error {
-                types::MmError::Errno(errno) => errno.into(),
-                // A descriptor page is validated in one go: another CPU is at it.
-                types::MmError::Restart => Errno::EAGAIN.into(),
-            })
-        }
+/// A descriptor page is validated in one go: on a restart another CPU is at it.
+pub fn take_page<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), MmError> {
+    types::get_held(cx.cpu, cx.domain(), mfn, PageType::Descriptors)
+        .map(|_| ())
+        .map_err(MmError::from)
+}
+
+/// The outcome of a hypercall with these two arguments that may have to be made again.
+fn ended(outcome: Result<(), MmError>, first: u64, second: u64) -> HcResult {
+    match outcome {
+        Ok(()) => Ok(0),
+        Err(MmError::Errno(errno)) => Err(errno.into()),
+        Err(MmError::Restart) => Err(Stop::Restart([first, second, 0, 0, 0, 0])),
     }
 }
 
@@ -146,11 +145,7 @@ pub fn update_descriptor<M: Machine>(cx: &Cx<'_, M>, addr: u64, descriptor: u64)
         let _ = types::put_type(cx.cpu, mfn);
     }
     crate::mm::put_page(cx.hv, mfn);
-    match outcome {
-        Ok(()) => Ok(0),
-        Err(types::MmError::Errno(errno)) => Err(errno.into()),
-        Err(types::MmError::Restart) => Err(Errno::EAGAIN.into()),
-    }
+    ended(outcome, addr, descriptor)
 }
 
 /// `MMUEXT_SET_LDT`: an LDT of `entries` descriptors at guest-virtual `addr`; its pages are
@@ -203,8 +198,11 @@ pub fn fault_in_ldt<M: Machine>(cx: &Cx<'_, M>, offset: u64) -> bool {
         return false;
     };
     let mfn = pte::frame(entry);
-    if take_page(cx, mfn).is_err() {
-        return false;
+    match take_page(cx, mfn) {
+        Ok(()) => {}
+        // The guest's instruction looks the selector up again.
+        Err(MmError::Restart) => return true,
+        Err(MmError::Errno(_)) => return false,
     }
     let mut arch = cx.vcpu.arch.lock();
     if let Some(slot) = arch.ldt_pages.get_mut(page) {

@@ -6,6 +6,7 @@ use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::frame::{Frame, PageType};
 use crate::mm::types::{MmError, Unfinished, add_type, get_held, put_held};
+use crate::mm::update::leave_here;
 use crate::mm::{pte, shadow};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -373,11 +374,11 @@ fn exchange_table<M: Machine>(
         match machine.cmpxchg_pte(table, index, level, old, wanted | (old & kept)) {
             Ok(()) => break,
             Err(now) if now == old => {
-                let _ = release_entry(cpu, level, wanted);
+                leave_here(cpu, release_entry(cpu, level, wanted));
                 return Err(Errno::EINVAL.into());
             }
             Err(now) if how.is_stale(now) => {
-                let _ = release_entry(cpu, level, wanted);
+                leave_here(cpu, release_entry(cpu, level, wanted));
                 return Err(MmError::Restart);
             }
             Err(now) => old = now,

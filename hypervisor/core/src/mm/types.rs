@@ -20,6 +20,7 @@ use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::entry::{acquire_entry, release_entry};
 use crate::mm::frame::{Frame, PageType, Stamp, TypeWord};
+use crate::mm::update::leave_here;
 use crate::mm::{pte, shadow, tlb};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -258,8 +259,8 @@ fn validate_from<M: Machine>(
                 return Err(MmError::Restart);
             }
             Err(error) => {
-                // What was taken is given back; if that is interrupted the frame stays partial.
-                let _ = undo_from(cpu, mfn, frame, level, done);
+                // What was taken is given back.
+                leave_here(cpu, undo_from(cpu, mfn, frame, level, done));
                 return Err(error);
             }
         }
@@ -290,7 +291,7 @@ fn validate_entry<M: Machine>(
     }
     let adjusted = acquire_entry(cpu, domain, domain.id, level, entry)?;
     if adjusted != entry && !machine.install_pte(table, index, level, adjusted) {
-        let _ = release_entry(cpu, level, adjusted);
+        leave_here(cpu, release_entry(cpu, level, adjusted));
         return Err(Errno::EINVAL.into());
     }
     Ok(())
@@ -463,7 +464,7 @@ pub fn pin<M: Machine>(
     let mut word = frame.types();
     loop {
         if word.pinned() {
-            let _ = put_type(cpu, mfn);
+            leave_here(cpu, put_type(cpu, mfn));
             return Err(Errno::EINVAL.into());
         }
         match frame.exchange_types(word, word.pin()) {

@@ -92,6 +92,22 @@ pub(crate) fn leave<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, unfinished: Opt
     }
 }
 
+/// Leaves what could not be done in one go to the vCPU that this CPU runs; the idle one, which makes no hypercalls, does
+/// it at once.
+pub(crate) fn leave_here<M: Machine>(cpu: &PerCpu<M>, outcome: Result<(), Unfinished>) {
+    let mut left = outcome.err();
+    if left.is_none() {
+        return;
+    }
+    let vcpu = cpu.current();
+    if !Arc::ptr_eq(&vcpu, &cpu.idle) {
+        return leave(cpu, &vcpu, left);
+    }
+    while let Some(unfinished) = left {
+        left = resume_put(cpu, unfinished).err();
+    }
+}
+
 /// A batch of operations that can stop between two of them.
 pub(crate) struct Batch {
     /// Handle of the first operation that is left.

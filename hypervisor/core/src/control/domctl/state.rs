@@ -138,7 +138,12 @@ pub(super) fn set_virq_handler<M: Machine>(
         return Err(Errno::EINVAL.into());
     }
     let handler = (domain.id != DomId::DOM0).then_some(domain.id);
-    if let Some(place) = cx.hv.virq_handlers.lock().get_mut(virq as usize) {
+    let mut handlers = cx.hv.virq_handlers.lock();
+    // Under the lock, which a dying domain takes to give its VIRQs up.
+    if domain.is_dying() {
+        return Err(Errno::EINVAL.into());
+    }
+    if let Some(place) = handlers.get_mut(virq as usize) {
         *place = handler;
     }
     Ok(Answer::Done)

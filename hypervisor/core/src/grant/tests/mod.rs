@@ -192,7 +192,7 @@ fn the_owner_may_die_first() {
         map_op(1, 7, table, 0, GNTMAP_HOST_MAP),
     );
     host.finish(|| super::release_all(&host.cpu, &granter.guest));
-    host.hv.domains.remove(granter.guest.id);
+    host.hv.domains.remove(&granter.guest);
     assert_eq!(counts(&host, granter.frames[0]).0, 3);
     let gone = single(&host, &mapper, GNTTABOP_UNMAP_GRANT_REF, unmap_op(&done));
     assert_eq!(gone.status, GNTST_OKAY);
