@@ -9,7 +9,7 @@ use crate::domain::Domain;
 use crate::event::fifo::Fifo;
 use crate::event::hold::let_go;
 use crate::event::ports::Binding;
-use crate::event::{Abi, info, lock_pair};
+use crate::event::{Abi, State, info, lock_pair};
 use crate::machine::Machine;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::Ordering;
@@ -126,21 +126,41 @@ pub(super) fn reset<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> Res
     if !close_some(cpu, domain) {
         return Err(Errno::ERESTART);
     }
-    let frames = {
+    loop {
         let mut state = domain.events.lock();
-        state.close_from = 1;
-        if state.ports.in_use() != 0 {
-            return Err(Errno::EAGAIN);
+        let fresh = state.ports.in_use() != 0;
+        if fresh || state.forget_some() {
+            state.close_from = 1;
+            state.forget_from = 1;
+            if fresh {
+                return Err(Errno::EAGAIN);
+            }
+            let frames = take_fifo(&mut state.abi);
+            drop(state);
+            frames.into_iter().for_each(|mfn| let_go(cpu, mfn));
+            return Ok(());
         }
-        for number in 1..state.ports.places() {
-            if let Some(entry) = state.ports.slot(number) {
+        drop(state);
+        if cpu.preempt_needed() {
+            return Err(Errno::ERESTART);
+        }
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// Forgets of some ports, none of which is in use, which queue they were on. Whether that were the last ones.
+    fn forget_some(&mut self) -> bool {
+        const AT_ONCE: u32 = 4096;
+        let places = self.ports.places();
+        let end = places.min(self.forget_from.saturating_add(AT_ONCE));
+        for number in self.forget_from..end {
+            if let Some(entry) = self.ports.slot(number) {
                 entry.queue = None;
             }
         }
-        take_fifo(&mut state.abi)
-    };
-    frames.into_iter().for_each(|mfn| let_go(cpu, mfn));
-    Ok(())
+        self.forget_from = end;
+        end == places
+    }
 }
 
 /// Closes everything of a dying domain and lets go of its memory: event words, control blocks,

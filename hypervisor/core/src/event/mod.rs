@@ -62,6 +62,8 @@ pub(crate) struct State<M: Machine> {
     closed: bool,
     /// Where closing of all ports goes on.
     close_from: u32,
+    /// From where on a reset forgets queues.
+    forget_from: u32,
 }
 
 /// How the guest is told.
@@ -102,6 +104,7 @@ impl<M: Machine> DomainEvents<M> {
                 targets: Targets::default(),
                 closed: false,
                 close_from: 1,
+                forget_from: 1,
             }),
             pollers: [const { AtomicU64::new(0) }; MAX_VCPUS / 64],
         }

@@ -119,10 +119,12 @@ impl Table {
             Access::Read => active.readers += 1,
             Access::Write => active.writers += 1,
         }
-        Ok(Pinned {
+        let pinned = Pinned {
             granted: active.granted(),
             flags: slot.flags(),
-        })
+        };
+        self.used += u32::from(idle);
+        Ok(pinned)
     }
 
     /// Takes a use back; with the last one of its kind the mark in the guest's memory goes too.
@@ -141,12 +143,14 @@ impl Table {
         );
         *counter = counter.saturating_sub(1);
         let mut flags = 0;
+        let unused = !active.is_in_use();
         if active.writers == 0 && access == Access::Write {
             flags |= GTF_WRITING;
         }
-        if !active.is_in_use() {
+        if unused {
             flags |= GTF_READING;
         }
+        self.used -= u32::from(unused && self.used != 0);
         if let Some(slot) = slot
             && flags != 0
         {

@@ -3,6 +3,8 @@
 
 use alloc::vec::Vec;
 
+use oxen_abi::grant_table::GNTTAB_NR_RESERVED_ENTRIES;
+
 use crate::grant::active::Active;
 use crate::grant::entry::{Marks, Slot};
 use crate::machine::Machine;
@@ -85,6 +87,8 @@ pub(super) struct Table {
     version: Version,
     frames: Vec<Frame>,
     status: Vec<Mfn>,
+    /// How many entries are in use.
+    pub(super) used: u32,
 }
 
 fn length<T>(list: &[T]) -> u32 {
@@ -113,15 +117,6 @@ impl Table {
             Kind::Entries => speculation::get(&self.frames, index as usize).map(|frame| frame.mfn),
             Kind::Status => speculation::get(&self.status, index as usize).copied(),
         }
-    }
-
-    /// Entries that there are.
-    pub(super) fn entries(&self) -> u32 {
-        let per_frame = match self.version {
-            Version::V1 => PER_FRAME_V1,
-            Version::V2 => PER_FRAME_V2,
-        };
-        u32::try_from(self.frames.len() * per_frame).unwrap_or(u32::MAX)
     }
 
     /// The next frame to be added on the way to `frames` frames of entries: its kind and its
@@ -243,6 +238,12 @@ impl Table {
     /// Whether an entry is in use.
     pub(super) fn is_in_use(&self, reference: u32) -> bool {
         self.active(reference).is_some_and(Active::is_in_use)
+    }
+
+    /// Whether an entry other than the reserved ones is in use.
+    pub(super) fn is_busy(&self) -> bool {
+        let reserved = (0..GNTTAB_NR_RESERVED_ENTRIES).filter(|entry| self.is_in_use(*entry));
+        reserved.count() != self.used as usize
     }
 
     /// Changes the version: all entries are lost. `status` are the status frames to use from now

@@ -9,6 +9,7 @@ use crate::grant::unmap::{Removed, Request};
 use crate::grant::{cache, copy, map, table, transfer, version};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
+use crate::mm::MmError;
 use crate::percpu::Cx;
 
 /// The bits of a command's number.
@@ -135,10 +136,12 @@ impl<M: Machine> Batch<'_, M> {
             if index != 0 && self.cx.cpu.preempt_needed() {
                 return self.go_on_from::<abi::CacheFlush>(index);
             }
-            cache::flush(
-                self.cx,
-                &handle.read_at(self.cx.machine(), u64::from(index))?,
-            )?;
+            let op = handle.read_at(self.cx.machine(), u64::from(index))?;
+            match cache::flush(self.cx, &op) {
+                Ok(()) => {}
+                Err(MmError::Errno(errno)) => return Err(errno.into()),
+                Err(MmError::Restart) => return self.go_on_from::<abi::CacheFlush>(index),
+            }
         }
         Ok(0)
     }

@@ -58,6 +58,22 @@ pub(super) struct Maptrack<M: Machine> {
     chunks: Vec<Vec<Slot<M>>>,
     free: Vec<u32>,
     max_chunks: u32,
+    /// Handles below this one are not in use any more: those of a dying domain, which gets no new ones.
+    ended: u32,
+    /// A frame that is looked for, and the handles below which it is not.
+    sought: Option<(Mfn, u32)>,
+}
+
+/// Handles that are looked at in one go.
+const AT_ONCE: u32 = 4096;
+
+/// What a look at some handles led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found<T> {
+    /// The answer.
+    Answer(T),
+    /// There are more to look at.
+    NotYet,
 }
 
 impl<M: Machine> Maptrack<M> {
@@ -67,6 +83,8 @@ impl<M: Machine> Maptrack<M> {
             chunks: Vec::new(),
             free: Vec::new(),
             max_chunks,
+            ended: 0,
+            sought: None,
         }
     }
 
@@ -80,6 +98,7 @@ impl<M: Machine> Maptrack<M> {
 
     /// Gives a reserved or taken handle its (new) mapping.
     pub(super) fn fill(&mut self, handle: u32, mapping: Mapping<M>) {
+        self.sought = None;
         if let Some(slot) = self.slot(handle) {
             debug_assert!(slot.is_none(), "handle {handle} filled twice");
             *slot = Some(mapping);
@@ -104,22 +123,45 @@ impl<M: Machine> Maptrack<M> {
             .ok_or(GNTST_BAD_HANDLE)
     }
 
-    /// The first handle in use, from `from` on.
-    pub(super) fn next_in_use(&self, from: u32) -> Option<u32> {
-        (from..self.handles()).find(|handle| {
-            let slot = self.chunks.get(*handle as usize / CHUNK);
-            let slot = slot.and_then(|chunk| chunk.get(*handle as usize % CHUNK));
-            slot.is_some_and(Option::is_some)
-        })
+    /// The next handle in use of a dying domain; none at the end.
+    pub(super) fn next_in_use(&mut self) -> Found<Option<u32>> {
+        let (found, next) = self.look(self.ended, |_| true);
+        self.ended = next;
+        found
     }
 
-    /// Whether a frame is mapped.
-    pub(super) fn has_mapped(&self, mfn: Mfn) -> bool {
-        self.chunks
-            .iter()
-            .flatten()
-            .flatten()
-            .any(|mapping| mapping.mfn == mfn)
+    /// Whether a frame is mapped. Goes on where the last look for it stopped.
+    pub(super) fn has_mapped(&mut self, mfn: Mfn) -> Found<bool> {
+        let from = self.sought.filter(|(other, _)| *other == mfn);
+        let (found, next) = self.look(from.map_or(0, |(_, from)| from), |mapping| {
+            mapping.mfn == mfn
+        });
+        match found {
+            Found::Answer(handle) => {
+                self.sought = None;
+                Found::Answer(handle.is_some())
+            }
+            Found::NotYet => {
+                self.sought = Some((mfn, next));
+                Found::NotYet
+            }
+        }
+    }
+
+    /// Looks at some handles from `from` on for a mapping. Returns the handle, and where to go on.
+    fn look(&self, from: u32, is_it: impl Fn(&Mapping<M>) -> bool) -> (Found<Option<u32>>, u32) {
+        let end = self.handles().min(from.saturating_add(AT_ONCE));
+        let slots = self.chunks.iter().skip(from as usize / CHUNK).flatten();
+        let slots = slots.skip(from as usize % CHUNK);
+        let mut found = (from..end).zip(slots).filter_map(|(handle, slot)| {
+            let mapping = slot.as_ref()?;
+            is_it(mapping).then_some(handle)
+        });
+        match found.next() {
+            Some(handle) => (Found::Answer(Some(handle)), handle),
+            None if end == self.handles() => (Found::Answer(None), end),
+            None => (Found::NotYet, end),
+        }
     }
 
     fn handles(&self) -> u32 {
@@ -148,5 +190,45 @@ impl<M: Machine> Maptrack<M> {
         self.chunks.push(chunk);
         self.free.extend((first..self.handles()).rev());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AT_ONCE, Found, Mapping, Maptrack};
+    use crate::testing::Host;
+    use crate::types::Mfn;
+
+    #[test]
+    fn a_long_look_stops_and_goes_on() {
+        let host = Host::new();
+        let domain = host.domain(1, 1, 1);
+        let mut track = Maptrack::new(64);
+        let handles: alloc::vec::Vec<u32> =
+            (0..3 * AT_ONCE).map(|_| track.reserve().unwrap()).collect();
+        let last = *handles.last().unwrap();
+        let mapping = Mapping {
+            domain,
+            reference: 8,
+            flags: 0,
+            mfn: Mfn(5),
+            host_addr: 0,
+        };
+        track.fill(last, mapping);
+        for _ in 0..2 {
+            assert_eq!(track.has_mapped(Mfn(5)), Found::NotYet);
+        }
+        assert_eq!(track.has_mapped(Mfn(5)), Found::Answer(true));
+        for _ in 0..2 {
+            assert_eq!(track.has_mapped(Mfn(6)), Found::NotYet);
+        }
+        assert_eq!(track.has_mapped(Mfn(6)), Found::Answer(false));
+        for _ in 0..2 {
+            assert_eq!(track.next_in_use(), Found::NotYet);
+        }
+        assert_eq!(track.next_in_use(), Found::Answer(Some(last)));
+        assert!(track.take(last).is_ok());
+        track.release(last);
+        assert_eq!(track.next_in_use(), Found::Answer(None));
     }
 }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use crate::domain::Domain;
 use crate::grant::map::let_go;
+use crate::grant::maptrack::Found;
 use crate::machine::Machine;
 use crate::mm::{release_shared, tlb};
 use crate::percpu::PerCpu;
@@ -14,16 +15,24 @@ use crate::percpu::PerCpu;
 /// `false` when it stopped because something is pending; call it again then.
 pub fn release_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
     const AT_ONCE: u32 = 32;
-    let (mut handle, mut done) = (0, 0);
+    let mut done = 0;
     loop {
         let next = {
             let mut taken = domain.grants.taken();
-            taken.next_in_use(handle).and_then(|next| {
-                handle = next;
-                taken.take(next).ok()
-            })
+            match taken.next_in_use() {
+                Found::Answer(handle) => {
+                    handle.and_then(|handle| Some((handle, taken.take(handle).ok()?)))
+                }
+                Found::NotYet => {
+                    drop(taken);
+                    if cpu.preempt_needed() {
+                        return false;
+                    }
+                    continue;
+                }
+            }
         };
-        let Some(mapping) = next else { break };
+        let Some((handle, mapping)) = next else { break };
         if done == 0 {
             tlb::flush(cpu, &domain.dirty_cpus());
         }

@@ -64,7 +64,7 @@ fn change<M: Machine>(
             if table.version() == version {
                 return Ok(());
             }
-            if (GNTTAB_NR_RESERVED_ENTRIES..table.entries()).any(|entry| table.is_in_use(entry)) {
+            if table.is_busy() {
                 return Err(Errno::EBUSY);
             }
             let wanted = version.status_frames(table.frames());
