@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use oxen_abi::arch_x86::{
-    FLAT_KERNEL_SS, FLAT_USER_CS, FLAT_USER_SS, IretContext, VGCF_IN_SYSCALL,
+    FLAT_KERNEL_SS, FLAT_USER_CS, FLAT_USER_SS, IretContext, MACH2PHYS_VIRT_START, VGCF_IN_SYSCALL,
 };
 use oxen_abi::hypercall::{
     HYPERVISOR_IRET, HYPERVISOR_MMUEXT_OP, HYPERVISOR_MULTICALL, HYPERVISOR_PHYSDEV_OP,
@@ -13,6 +13,7 @@ use oxen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_T
 use oxen_abi::physdev::{PHYSDEVOP_SET_IOBITMAP, PHYSDEVOP_SET_IOPL, SetIobitmap, SetIopl};
 use oxen_abi::xen::{
     DOMID_SELF, VMASST_CMD_DISABLE, VMASST_CMD_ENABLE, VMASST_TYPE_ARCHITECTURAL_IOPL,
+    VMASST_TYPE_M2P_STRICT,
 };
 
 use super::traps::faulted;
@@ -112,6 +113,41 @@ pub(super) fn run(s: &mut Suite<'_>) {
     });
     checks(s);
     port_checks(s);
+    s.check("user/m2p_strict", || {
+        let assist = |cmd: u32| {
+            let kind = u64::from(VMASST_TYPE_M2P_STRICT);
+            hypercall::call(HYPERVISOR_VM_ASSIST, [u64::from(cmd), kind])
+        };
+        let entry = MACH2PHYS_VIRT_START + 8 * Frame::new().mfn();
+        // mov rax, [rax]; int3
+        let look = |vector| -> Outcome<probe::Fault> {
+            let space = Space::new()?;
+            space.put(&[0x48, 0x8b, 0x00, 0xcc]);
+            let from = IretContext {
+                rax: entry,
+                ..frame(0)
+            };
+            let fault = faulted(probe::user(&from), vector)?;
+            space.end()?;
+            Ok(fault)
+        };
+        // Xen 4.17 was seen to keep user mode out in any case.
+        let without = if super::version::is_oxen()? {
+            probe::BP
+        } else {
+            probe::PF
+        };
+        look(without)?;
+        same!(assist(VMASST_CMD_ENABLE), Ok(0));
+        let kept_out = look(probe::PF);
+        // The kernel reads it all the same.
+        let kernel = probe::read(entry);
+        same!(assist(VMASST_CMD_DISABLE), Ok(0));
+        same!(kept_out?.address, entry);
+        ensure!(kernel.is_ok(), "{kernel:?}");
+        look(without)?;
+        Ok(())
+    });
 }
 
 /// A process that may use a port by its I/O bitmap.

@@ -245,6 +245,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn cmpxchg_leaf(&self, slot: &AtomicU64, old: u64, new: u64) -> Result<(), u64>;
     /// Fills slots 256-271 of an L4 with the hypervisor's own entries.
     fn fill_hypervisor_slots(&self, l4: Mfn);
+    /// Puts the slot of the machine-to-physical table into an L4 that has the hypervisor's slots, or takes it out. Not for
+    /// an L4 that this CPU has loaded.
+    fn show_m2p(&self, _l4: Mfn, _shown: bool) {}
     /// Entries of an L4 were changed by way of [`Machine::page`]. When it returns, CPUs that run a guest with this table
     /// as their root have the new ones (see [`Machine::flush_others`] about locks).
     fn root_changed(&self, _l4: Mfn) {}

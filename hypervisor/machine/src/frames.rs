@@ -9,7 +9,9 @@ use oxen_core::Mfn;
 use oxen_core::mm::frame::Frame;
 
 use crate::boot::e820::ram_pages;
-use crate::layout::{DIRECT_MAP_BASE, FIRST_SLOT, LAST_SLOT, PAGE_SHIFT, PAGE_SIZE};
+use crate::layout::{
+    DIRECT_MAP_BASE, FIRST_SLOT, LAST_SLOT, M2P_BASE, PAGE_SHIFT, PAGE_SIZE, l4_slot,
+};
 use crate::num::to_usize;
 use crate::paging::{self, Flags, entry::ADDRESS};
 use crate::{apic, cpu, hpet, isolation, memory};
@@ -273,6 +275,16 @@ pub(crate) fn fill_hypervisor_slots(l4: Mfn) {
     let Some(page) = page(l4) else { return };
     for (slot, entry) in page.iter().skip(FIRST_SLOT).zip(paging::l4_entries()) {
         slot.store(entry, Ordering::Release);
+    }
+}
+
+/// Puts the machine-to-physical table's slot into a guest's L4, or takes it out.
+pub(crate) fn show_m2p(l4: Mfn, shown: bool) {
+    let index = l4_slot(M2P_BASE);
+    let own = paging::l4_entries();
+    let slot = page(l4).and_then(|page| page.get(index));
+    if let (Some(slot), Some(entry)) = (slot, own.get(index - FIRST_SLOT)) {
+        slot.store(if shown { *entry } else { 0 }, Ordering::Release);
     }
 }
 

@@ -88,6 +88,9 @@ impl Machine for X86 {
     fn fill_hypervisor_slots(&self, l4: Mfn) {
         frames::fill_hypervisor_slots(l4);
     }
+    fn show_m2p(&self, l4: Mfn, shown: bool) {
+        frames::show_m2p(l4, shown);
+    }
     fn root_changed(&self, l4: Mfn) {
         frames::root_changed(l4);
     }

@@ -2,6 +2,7 @@
 
 use oxen_abi::errno::Errno;
 use oxen_abi::mmu::*;
+use oxen_abi::xen::VMASST_TYPE_M2P_STRICT;
 
 use crate::error::HcResult;
 use crate::guest::GuestHandle;
@@ -11,6 +12,7 @@ use crate::mm::types::{MmError, get_type, pin, put_type, take_pin};
 use crate::mm::update::{Batch, frames_of, leave_pending};
 use crate::mm::{descriptor, get_page, put_page, shadow, tlb, walk};
 use crate::percpu::Cx;
+use crate::sync::atomic::Ordering;
 use crate::types::{DomId, Mfn};
 
 /// `HYPERVISOR_mmuext_op`: `count` operations at `ops`; the number done goes to `done`.
@@ -152,8 +154,16 @@ fn drop_root<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) {
     put_page(cx.hv, mfn);
 }
 
+/// Whether user mode is to be kept from the machine-to-physical table (`VMASST_TYPE_m2p_strict`).
+fn is_strict<M: Machine>(cx: &Cx<'_, M>) -> bool {
+    cx.domain().vm_assist.load(Ordering::Relaxed) & 1 << VMASST_TYPE_M2P_STRICT != 0
+}
+
 fn new_base<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), MmError> {
     take_root(cx, mfn)?;
+    if is_strict(cx) {
+        cx.machine().show_m2p(mfn, true);
+    }
     let old = cx.vcpu.arch.lock().kernel_root.replace(mfn);
     tlb::flushed_by(cx.cpu, || shadow::load_root(cx.cpu, cx.domain(), Some(mfn)));
     if let Some(old) = old {
@@ -167,6 +177,9 @@ fn new_user_base<M: Machine>(cx: &Cx<'_, M>, mfn: Mfn) -> Result<(), MmError> {
         None
     } else {
         take_root(cx, mfn)?;
+        if is_strict(cx) {
+            cx.machine().show_m2p(mfn, false);
+        }
         Some(mfn)
     };
     let old = core::mem::replace(&mut cx.vcpu.arch.lock().user_root, root);

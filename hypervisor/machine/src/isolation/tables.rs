@@ -89,7 +89,7 @@ pub(crate) fn exposed_pages() -> u64 {
     pages
 }
 
-/// Copies the slots that are a guest's from the L4 at physical address `from` to the one at `to`, which no CPU has loaded.
+/// Copies the slots that are a guest's, and that of the machine-to-physical table, from the L4 at physical address `from` to the one at `to`, which no CPU has loaded.
 pub(super) fn copy_guest_slots(from: u64, to: u64) {
     let words = |first: usize, end: usize| {
         let offset = first as u64 * 8;
@@ -104,5 +104,7 @@ pub(super) fn copy_guest_slots(from: u64, to: u64) {
         }
     };
     words(0, FIRST_SLOT);
+    // A guest's user mode may be without it.
+    words(l4_slot(M2P_BASE), l4_slot(M2P_BASE) + 1);
     words(LAST_SLOT + 1, 512);
 }

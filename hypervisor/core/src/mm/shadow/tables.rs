@@ -123,6 +123,9 @@ impl Tables {
         let frame = self.ready.pop()?;
         if level == 4 {
             machine.fill_hypervisor_slots(frame);
+            // The machine-to-physical table may be kept from user mode.
+            let shown = read_entry(machine, table, pte::FIRST_HYPERVISOR_SLOT);
+            put(machine, frame, pte::FIRST_HYPERVISOR_SLOT, shown);
         }
         let copy = Copy {
             frame,
