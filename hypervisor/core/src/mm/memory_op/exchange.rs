@@ -90,7 +90,7 @@ fn one_chunk<M: Machine>(
     for at in base..base + extents {
         let pfn = out_list.read_at(machine, at)?;
         let none = heap::Claim::default();
-        let block = Block::take(cx.hv, order, place(want.mem_flags).into(), &none);
+        let block = Block::take(cx.hv, order, place(want.mem_flags), &none);
         new.push((at, pfn, block.ok_or(Errno::ENOMEM)?));
     }
     // Until the old frames are gone the new ones are nobody's: a guest that has them in its hands, even for the moment
