@@ -13,7 +13,7 @@ use crate::vcpu::Vcpu;
 
 /// The longest that a guest's request may take before it goes back to its guest for a moment, in
 /// nanoseconds. Interrupts wait that long.
-const TURN: u64 = 200_000;
+pub(crate) const TURN: u64 = 200_000;
 
 /// The private part: only code that runs on the CPU itself sees it. The machine hands it to each
 /// entry into `core`.

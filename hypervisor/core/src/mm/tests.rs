@@ -38,6 +38,8 @@ enum Op {
         index: usize,
     },
     Preempt(bool),
+    /// Requests from here on stop when they have looked so often whether they are to; 0 = never.
+    Turn(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -54,6 +56,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(table, index, target, flags)| Op::Write { table, index, target, flags }),
         2 => (frame, index).prop_map(|(table, index)| Op::Clear { table, index }),
         1 => any::<bool>().prop_map(Op::Preempt),
+        // A table has 512 entries, and there is a look before each.
+        2 => (0..600u64).prop_map(Op::Turn),
     ]
 }
 
@@ -62,6 +66,7 @@ struct Bench {
     domain: Domain,
     frames: Vec<Mfn>,
     unfinished: Vec<Unfinished>,
+    looks: u64,
 }
 
 impl Bench {
@@ -76,6 +81,7 @@ impl Bench {
             domain,
             frames,
             unfinished: Vec::new(),
+            looks: 0,
         }
     }
 
@@ -125,6 +131,7 @@ impl Bench {
 
     fn apply(&mut self, op: &Op) {
         let cpu = &self.host.cpu;
+        self.host.turn_of(self.looks);
         match *op {
             Op::Pin(frame, level) => {
                 let mfn = self.frames[frame];
@@ -152,9 +159,11 @@ impl Bench {
             }
             Op::Clear { table, index } => self.write(self.frames[table], index, 0),
             Op::Preempt(on) => self.preempt(on),
+            Op::Turn(looks) => self.looks = looks,
         }
         // As the next stretch of a hypercall does; anyone may come first.
         if let Some(unfinished) = self.unfinished.pop() {
+            self.host.turn_of(self.looks);
             let outcome = resume_put(cpu, unfinished);
             self.note(outcome);
         }
@@ -182,6 +191,7 @@ proptest! {
         let mut rounds = 0;
         while !relinquish(&bench.host.cpu, &bench.domain) {
             bench.preempt(rounds % 2 == 0);
+            bench.host.turn_of(bench.looks);
             rounds += 1;
             prop_assert!(rounds < 10_000);
         }

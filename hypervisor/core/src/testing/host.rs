@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::mm::heap::Heap;
 use crate::mm::{Purpose, alloc_frames};
 use crate::options::Options;
-use crate::percpu::{Cx, PerCpu};
+use crate::percpu::{Cx, PerCpu, TURN};
 use crate::sync::atomic::Ordering;
 use crate::testing::{GUEST_BASE, Sim};
 use crate::types::{CpuId, DomId, Mfn, VcpuId};
@@ -126,6 +126,16 @@ impl Host {
             .copy_from_guest(addr, value.as_mut_bytes())
             .expect("within the memory");
         value
+    }
+
+    /// The next request's turn is over when it has looked `looks` times whether it is, 0 = never.
+    pub(crate) fn turn_of(&self, looks: u64) {
+        self.cpu.entered();
+        let machine = self.machine();
+        // A turn is counted from the first look, at a moment that is not 0.
+        machine.time.fetch_max(1, Ordering::AcqRel);
+        let step = if looks == 0 { 0 } else { TURN.div_ceil(looks) };
+        machine.step.store(step, Ordering::Release);
     }
 
     /// Runs something that stops when work is pending until it is done.

@@ -49,6 +49,8 @@ pub(crate) struct Sim {
     guest: Mutex<Vec<u8>>,
     /// System time, set by tests.
     pub(crate) time: AtomicU64,
+    /// By how much each look at the time moves it on.
+    pub(crate) step: AtomicU64,
     /// The deadline last set.
     pub(crate) deadline: Mutex<Option<u64>>,
     /// CPUs kicked, in order.
@@ -89,6 +91,7 @@ impl Sim {
             m2p: (0..frames).map(|_| AtomicU64::new(u64::MAX)).collect(),
             guest: Mutex::new(alloc::vec![0; GUEST_SIZE]),
             time: AtomicU64::new(0),
+            step: AtomicU64::new(0),
             deadline: Mutex::new(None),
             kicks: Mutex::new(Vec::new()),
             flushes: AtomicU64::new(0),
@@ -324,7 +327,8 @@ impl Machine for Sim {
     }
 
     fn now(&self) -> u64 {
-        self.time.load(Ordering::Acquire)
+        self.time
+            .fetch_add(self.step.load(Ordering::Acquire), Ordering::AcqRel)
     }
     fn time_info(&self) -> VcpuTimeInfo {
         VcpuTimeInfo {
