@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use super::send::{COUNTED, DOMAIN, LATE, RESULTS, SENT};
 use crate::cmdline::CommandLine;
 use crate::conformance::{Outcome, Suite, ensure, good};
-use crate::domain::{Domain, Spec};
+use crate::domain::{Domain, Spec, control};
 use crate::pair::{self, logging};
 use crate::println;
 use crate::time::now;
@@ -61,6 +61,13 @@ impl Run {
         let mut last = (0, now());
         while good!(domain.shut_down()).is_none() {
             domain.drain_console(|_| {});
+            let info = good!(control::domain_info(domain.id));
+            ensure!(
+                info.tot_pages <= info.max_pages,
+                "{} pages, of {} at the most",
+                info.tot_pages,
+                info.max_pages
+            );
             if logged {
                 good!(logging::end_round(domain.id));
             }
