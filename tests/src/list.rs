@@ -235,6 +235,9 @@ const GUEST: GuestRun = GuestRun {
 /// A processor that is open to Meltdown: not AMD's, and without RDCL_NO.
 const OPEN_TO_MELTDOWN: &str = ",vendor=GenuineIntel";
 
+/// One of AMD's whose updates Xen does not compare with a list of known ones, as it does from family 17h on.
+const PILEDRIVER: &str = ",vendor=AuthenticAMD,family=21,model=2,stepping=0";
+
 /// All boots of the test guest.
 pub const GUEST_RUNS: &[GuestRun] = &[
     GuestRun {
@@ -325,6 +328,28 @@ pub const GUEST_RUNS: &[GuestRun] = &[
         name: "the BIOS is asked of disks and reads none",
         args: "mode=conformance only=platform_op/firmware asked=edd exit=reboot",
         hypervisor_args: "edd=skipmbr edid=no",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        ..GUEST
+    },
+    GuestRun {
+        name: "microcode of Intel's format",
+        args: "mode=conformance only=platform_op/microcode exit=reboot",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        ..GUEST
+    },
+    GuestRun {
+        name: "microcode, 4 CPUs",
+        args: "mode=conformance only=platform_op/microcode exit=reboot",
+        cpu: OPEN_TO_MELTDOWN,
+        on: &[(Oxen, Always)],
+        cpus: 4,
+        ..GUEST
+    },
+    GuestRun {
+        name: "microcode of AMD's format",
+        args: "mode=conformance only=platform_op/microcode exit=reboot",
+        cpu: PILEDRIVER,
         on: &[(Oxen, Always), (DebianXen, Full)],
         ..GUEST
     },

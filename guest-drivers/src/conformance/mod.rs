@@ -23,6 +23,7 @@ mod hypercalls;
 mod isolation;
 mod mappings;
 mod memory;
+mod microcode;
 mod mmio;
 mod msrs;
 mod multicall;

@@ -384,7 +384,6 @@ fn others(s: &mut Suite<'_>) {
         }
         // With arguments that mean nothing; Xen has some of them, and then another word for that.
         for (cmd, errno) in [
-            (abi::XENPF_MICROCODE_UPDATE, Errno::EOPNOTSUPP),
             (abi::XENPF_EFI_RUNTIME_CALL, Errno::EOPNOTSUPP),
             (abi::XENPF_CHANGE_FREQ, Errno::ENOSYS),
             (abi::XENPF_CPU_HOTADD, Errno::ENOSYS),
@@ -430,6 +429,7 @@ pub(super) fn run(s: &mut Suite<'_>, line: &CommandLine<'_>) {
         processors(s);
         out_of_service(s);
         super::firmware::run(s, line);
+        super::microcode::run(s);
         power(s);
         states(s);
         symbols(s);

@@ -78,6 +78,8 @@ pub struct Hypervisor<M: Machine> {
     pub meeting: crate::meeting::Meeting<M>,
     /// How many domains' writes are logged ([`crate::mm::shadow`]).
     pub shadowed: AtomicU32,
+    /// The update of microcode that is being loaded.
+    pub microcode: crate::microcode::Microcode,
     /// Taking CPUs out of service.
     pub service: crate::sched::Service,
     cpus: Box<[CpuShared<M>]>,
@@ -108,6 +110,7 @@ impl<M: Machine> Hypervisor<M> {
             standstill: Mutex::new(()),
             meeting: crate::meeting::Meeting::default(),
             shadowed: AtomicU32::new(0),
+            microcode: crate::microcode::Microcode::default(),
             service: crate::sched::Service::default(),
             cpus,
         }

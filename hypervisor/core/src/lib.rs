@@ -31,6 +31,7 @@ pub mod hypervisor;
 pub mod irq;
 pub mod machine;
 pub mod meeting;
+pub mod microcode;
 pub mod mm;
 pub mod options;
 pub mod percpu;

@@ -6,6 +6,7 @@
 //! domain only to that domain: a safe call can still break isolation *between guests*, which is
 //! why page typing lives in one place, [`crate::mm`].
 
+use crate::microcode::Vendor;
 use crate::mm::frame::Frame;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::types::{CpuId, Mfn};
@@ -388,6 +389,17 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn rdmsr(&self, msr: u32) -> Option<u64>;
     /// Writes an MSR; `false` where it faults.
     fn wrmsr(&self, msr: u32, value: u64) -> bool;
+
+    // ---- microcode ------------------------------------------------------------------------
+
+    /// The revision of this CPU's microcode.
+    fn microcode_revision(&self, _vendor: Vendor) -> u32 {
+        0
+    }
+    /// Has this CPU load an update of its microcode: `update` begins with the update's header, at a
+    /// multiple of 16 bytes, or nothing happens. What it is worth is the processor's to judge; the
+    /// revision says afterwards.
+    fn load_microcode(&self, _vendor: Vendor, _update: &[u8]) {}
 
     // ---- device interrupts ----------------------------------------------------------------
 

@@ -44,6 +44,8 @@ pub mod machine_check;
 #[cfg(target_os = "none")]
 pub mod memory;
 #[cfg(target_os = "none")]
+mod microcode;
+#[cfg(target_os = "none")]
 mod mmio;
 #[cfg(target_os = "none")]
 mod msr;

@@ -88,6 +88,7 @@ const fn is_sensitive(msr: u32) -> bool {
         msr,
         0x1b // APIC_BASE
             | 0x48 | 0x49 // SPEC_CTRL, PRED_CMD
+            | 0x79 // BIOS_UPDT_TRIG
             | 0x174..=0x176 // SYSENTER
             | 0x1d9 // DEBUGCTL
             | 0x277 // PAT
@@ -95,6 +96,7 @@ const fn is_sensitive(msr: u32) -> bool {
             | 0x6e0 // TSC_DEADLINE
             | 0x800..=0x8ff // x2APIC
             | 0xc000_0080..=0xc000_0084 // EFER, STAR, LSTAR, CSTAR, FMASK
+            | 0xc001_0020 // PATCH_LOADER
     )
 }
 

@@ -4,13 +4,14 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use oxen_abi::xen::VcpuTimeInfo;
 use oxen_core::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, Mmconfig, SegmentState};
+use oxen_core::microcode::Vendor;
 use oxen_core::mm::frame::Frame;
 use oxen_core::{CpuId, Mfn};
 
 use crate::num::to_usize;
 use crate::{
-    apic, clock, console, control, cpuid, debugreg, fpu, frames, isolation, memory, mmio, msr,
-    panic::backtrace, pci, percpu, pio, reboot, segments, speculation, trap, uaccess,
+    apic, clock, console, control, cpuid, debugreg, fpu, frames, isolation, memory, microcode,
+    mmio, msr, panic::backtrace, pci, percpu, pio, reboot, segments, speculation, trap, uaccess,
 };
 
 /// The machine.
@@ -261,6 +262,13 @@ impl Machine for X86 {
     }
     fn wrmsr(&self, msr: u32, value: u64) -> bool {
         msr::write_for_core(msr, value)
+    }
+
+    fn microcode_revision(&self, vendor: Vendor) -> u32 {
+        microcode::revision(vendor)
+    }
+    fn load_microcode(&self, vendor: Vendor, update: &[u8]) {
+        microcode::load(vendor, update)
     }
 
     fn gsi_count(&self) -> u32 {

@@ -33,13 +33,18 @@ impl Host {
 
     /// Two CPUs and `frames` frames of RAM, of which frame 0 is not used.
     pub(crate) fn with_frames(frames: u64) -> Self {
+        Self::with(HostInfo {
+            total_frames: frames,
+            ..HostInfo::default()
+        })
+    }
+
+    /// Two CPUs, and what `info` says of them and of the memory.
+    pub(crate) fn with(info: HostInfo) -> Self {
+        let frames = info.total_frames;
         let machine = Sim::new(frames);
         let heap = Heap::default();
         heap.add(&machine, Mfn(1), Mfn(frames));
-        let info = HostInfo {
-            total_frames: frames,
-            ..HostInfo::default()
-        };
         let hv: &'static Hypervisor<Sim> = Box::leak(Box::new(Hypervisor::new(
             machine,
             Options::default(),

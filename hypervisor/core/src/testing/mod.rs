@@ -7,4 +7,4 @@ mod host;
 mod sim;
 
 pub(crate) use host::Host;
-pub(crate) use sim::{GUEST_BASE, MMIO, Sim};
+pub(crate) use sim::{CPU, GUEST_BASE, MMIO, Sim, SimMicrocode};

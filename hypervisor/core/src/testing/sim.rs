@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use oxen_abi::xen::VcpuTimeInfo;
 
 use crate::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, SegmentState};
+use crate::microcode::Vendor;
 use crate::mm::frame::Frame;
 use crate::mm::pte;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -70,6 +71,33 @@ pub(crate) struct Sim {
     pub(crate) pci: Mutex<BTreeMap<(u16, u8, u8), Vec<u8>>>,
     /// Device memory, by address of the four bytes.
     pub(crate) mmio: Mutex<BTreeMap<u64, u32>>,
+    /// Microcode of the two CPUs.
+    pub(crate) microcode: Mutex<SimMicrocode>,
+}
+
+std::thread_local! {
+    /// Which CPU the thread is.
+    pub(crate) static CPU: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
+/// Microcode of the two CPUs. An update's first four bytes are its revision.
+#[derive(Default)]
+pub(crate) struct SimMicrocode {
+    /// Revision of each CPU; one for both if they are threads of a core.
+    pub(crate) revisions: [u32; 2],
+    /// They are.
+    pub(crate) one_core: bool,
+    /// Which of them take no update.
+    pub(crate) refuse: [bool; 2],
+    /// CPUs that were told to load one, in order.
+    pub(crate) loads: Vec<usize>,
+}
+
+impl SimMicrocode {
+    fn revision(&mut self) -> &mut u32 {
+        let cpu = if self.one_core { 0 } else { CPU.get() };
+        &mut self.revisions[cpu]
+    }
 }
 
 fn leak<T>(count: u64, make: impl Fn() -> T) -> &'static [T] {
@@ -102,6 +130,7 @@ impl Sim {
             eois: AtomicU64::new(0),
             pci: Mutex::new(BTreeMap::new()),
             mmio: Mutex::new(BTreeMap::new()),
+            microcode: Mutex::default(),
         }
     }
 
@@ -286,7 +315,9 @@ impl Machine for Sim {
         self.flushes.fetch_add(1, Ordering::AcqRel);
     }
     fn flush_cache(&self) {}
-    fn relax(&self) {}
+    fn relax(&self) {
+        std::thread::yield_now();
+    }
     fn flush_lines(&self, _mfn: Mfn, _offset: usize, _length: usize) {}
 
     fn copy_from_guest(&self, addr: u64, bytes: &mut [u8]) -> Result<(), Fault> {
@@ -389,6 +420,18 @@ impl Machine for Sim {
     }
     fn wrmsr(&self, _msr: u32, _value: u64) -> bool {
         false
+    }
+
+    fn microcode_revision(&self, _vendor: Vendor) -> u32 {
+        *self.microcode.lock().revision()
+    }
+    fn load_microcode(&self, _vendor: Vendor, update: &[u8]) {
+        let mut state = self.microcode.lock();
+        let cpu = CPU.get();
+        state.loads.push(cpu);
+        if !state.refuse[cpu] {
+            *state.revision() = u32::from_le_bytes(update[..4].try_into().unwrap());
+        }
     }
 
     fn gsi_count(&self) -> u32 {

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod firmware;
+mod microcode;
 mod mtrr;
 mod power;
 mod resource;
@@ -29,6 +30,9 @@ pub fn platform_op<M: Machine>(cx: &Cx<'_, M>, arg: u64) -> HcResult {
     }
     if op.cmd == XENPF_RESOURCE_OP {
         return resource::access(cx, &op.u);
+    }
+    if op.cmd == XENPF_MICROCODE_UPDATE {
+        return microcode::update(cx, arg, &op.u).map(|()| 0);
     }
     match dispatch(cx, &mut op)? {
         Answer::Done => Ok(0),
@@ -76,7 +80,7 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut PlatformOp) -> Outcome {
         XENPF_SET_PROCESSOR_PMINFO => power::processor(cx, u),
         XENPF_FIRMWARE_INFO => firmware::info(cx, u),
         XENPF_GET_SYMBOL => symbols::get(cx, u),
-        XENPF_EFI_RUNTIME_CALL | XENPF_MICROCODE_UPDATE => Err(Errno::EOPNOTSUPP.into()),
+        XENPF_EFI_RUNTIME_CALL => Err(Errno::EOPNOTSUPP.into()),
         // Changing MTRRs, hot-plug of hardware, core parking, quirks; and what is newer than 4.17.
         // The book's chapter on hypercalls lists all of them.
         _ => Err(Errno::ENOSYS.into()),
