@@ -44,15 +44,9 @@ pub fn build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), BuildEr
 fn try_build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), Why> {
     let hv = cpu.hv;
     let files = Files::tell_apart(boot.modules).ok_or(Why::NoKernel)?;
-    if files.others > 0 {
-        crate::log_warning!(
-            hv,
-            "{} more modules were loaded and are ignored",
-            files.others
-        );
-    }
+    name_files(hv, boot.modules, &files);
     let module = files.initrd.map_or(&[][..], |initrd| initrd.bytes);
-    let available = hv.heap.free_frames().saturating_sub(KEPT);
+    let available = available(hv);
     let loaded = load(hv, files.kernel, module.len() as u64, available)?;
     describe(hv, &loaded, module.len());
 
@@ -66,6 +60,26 @@ fn try_build<M: Machine>(cpu: &PerCpu<M>, boot: &Boot<'_>) -> Result<(), Why> {
     hv.low_memory.start(hv.heap.free_frames());
     domain::unpause_by_controller(cpu, &domain);
     Ok(())
+}
+
+/// The frames that dom0 may have at most: what is free, without the hypervisor's own needs and
+/// what `dma_emergency_pool=` keeps.
+fn available<M: Machine>(hv: &Hypervisor<M>) -> u64 {
+    let low = 1u64 << hv.options.dma_bits.saturating_sub(PAGE_SHIFT).min(63);
+    let pool = (hv.options.dma_emergency_pool >> PAGE_SHIFT).min(low);
+    hv.heap.free_frames().saturating_sub(KEPT + pool)
+}
+
+/// Says what each of the boot loader's files is taken for.
+fn name_files<M: Machine>(hv: &Hypervisor<M>, modules: &[Module<'_>], files: &Files<'_>) {
+    for (number, (module, found)) in modules.iter().zip(&files.uses).enumerate() {
+        let kib = module.bytes.len().div_ceil(1024);
+        if found.is_odd() {
+            crate::log_warning!(hv, "Module {number}, {kib} KiB: {found}");
+        } else {
+            crate::log_info!(hv, "Module {number}, {kib} KiB: {found}");
+        }
+    }
 }
 
 /// A kernel in a block of frames that nobody owns yet.
