@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use oxen_abi::errno::Errno;
-use oxen_abi::sched::{SHUTDOWN_CRASH, SHUTDOWN_REBOOT};
+use oxen_abi::sched::{
+    SHUTDOWN_CRASH, SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT, SHUTDOWN_SOFT_RESET, SHUTDOWN_WATCHDOG,
+};
 use oxen_abi::xen::VIRQ_DOM_EXC;
 
 use crate::domain::{Domain, Life, Limits};
@@ -123,31 +125,52 @@ pub fn shutdown<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>, reason: u3
     crate::event::send_global_virq(cpu.hv, VIRQ_DOM_EXC);
 }
 
+/// What becomes of the machine: it goes off, or is reset, as dom0 asks. `noreboot` has it stand still
+/// where dom0 did not ask for a reboot.
 fn control_domain_ended<M: Machine>(hv: &'static Hypervisor<M>, reason: u32) -> ! {
     match reason {
-        SHUTDOWN_REBOOT => {
-            crate::log_info!(hv, "Domain 0 asks for a reboot.");
-            hv.machine.reboot()
-        }
-        SHUTDOWN_CRASH => {
-            crate::log_error!(hv, "Domain 0 crashed.");
-            if hv.options.noreboot {
-                crate::log_error!(hv, "'noreboot' set: the machine stands still.");
-                hv.machine.halt()
-            }
-            hv.machine.reboot()
-        }
-        _ => {
+        SHUTDOWN_POWEROFF => {
             crate::log_info!(hv, "Domain 0 halted: the machine stands still.");
             hv.machine.power_off()
         }
+        SHUTDOWN_REBOOT => crate::log_info!(hv, "Domain 0 asks for a reboot."),
+        SHUTDOWN_WATCHDOG => {
+            crate::log_error!(hv, "Domain 0's watchdog expired: the machine is rebooted.");
+        }
+        SHUTDOWN_SOFT_RESET => {
+            crate::log_error!(
+                hv,
+                "Domain 0 asks for a soft reset, which it cannot have: the machine is rebooted."
+            );
+        }
+        SHUTDOWN_CRASH => {
+            crate::log_error!(hv, "Domain 0 crashed.");
+            stand_if_asked(hv);
+        }
+        _ => {
+            crate::log_error!(hv, "Domain 0 ended for the unknown reason {reason}.");
+            stand_if_asked(hv);
+        }
+    }
+    hv.machine.reboot()
+}
+
+fn stand_if_asked<M: Machine>(hv: &'static Hypervisor<M>) {
+    if hv.options.noreboot {
+        crate::log_error!(hv, "'noreboot' set: the machine stands still.");
+        hv.machine.halt()
     }
 }
 
 /// The calling domain broke a rule: it is crashed.
 pub fn crash<M: Machine>(cx: &Cx<'_, M>, reason: &'static str) {
     let (domain, vcpu) = (cx.domain(), cx.vcpu);
-    crate::log_error!(cx.hv, "d{}v{} crashed: {}", domain.id.0, vcpu.id.0, reason);
+    if domain.privileged {
+        // The last thing that it does.
+        crate::log_error!(cx.hv, "d{}: v{} crashed: {reason}", domain.id.0, vcpu.id.0);
+    } else {
+        crate::guest_error!(cx.hv, domain.id, "v{} crashed: {reason}", vcpu.id.0);
+    }
     shutdown(cx.cpu, domain, SHUTDOWN_CRASH);
 }
 

@@ -34,7 +34,7 @@ pub fn sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResult {
             let request = GuestHandle::<Shutdown>::new(arg).read(cx.machine())?;
             // The first one counts. What the codes past the known ones mean is the tools' affair.
             let mut state = cx.domain().state.lock();
-            state.shutdown_code.get_or_insert(request.reason);
+            state.shutdown_code.get_or_insert(code(request.reason));
             Ok(0)
         }
         SCHEDOP_POLL => poll(cx, GuestHandle::<Poll>::new(arg).read(cx.machine())?),
@@ -55,11 +55,13 @@ pub fn compat_sched_op<M: Machine>(cx: &Cx<'_, M>, op: u64, arg: u64) -> HcResul
     }
 }
 
+/// A reason as Xen takes it: any, of which the low byte counts.
+fn code(reason: u32) -> u32 {
+    reason & 0xff
+}
+
 fn shutdown<M: Machine>(cx: &Cx<'_, M>, reason: u32) -> HcResult {
-    if reason > SHUTDOWN_MAX {
-        return Err(Errno::EINVAL.into());
-    }
-    crate::domain::shutdown(cx.cpu, cx.domain(), reason);
+    crate::domain::shutdown(cx.cpu, cx.domain(), code(reason));
     Ok(0)
 }
 
@@ -73,10 +75,7 @@ fn remote_shutdown<M: Machine>(cx: &Cx<'_, M>, arg: GuestHandle<RemoteShutdown>)
     if !cx.domain().privileged {
         return Err(Errno::EPERM.into());
     }
-    if request.reason > SHUTDOWN_MAX {
-        return Err(Errno::EINVAL.into());
-    }
-    crate::domain::shutdown(cx.cpu, &domain, request.reason);
+    crate::domain::shutdown(cx.cpu, &domain, code(request.reason));
     Ok(0)
 }
 
