@@ -173,7 +173,7 @@ pub fn expire<M: Machine>(cpu: &PerCpu<M>) {
             }
             Kind::Poll => crate::sched::wake(cpu.hv, &vcpu, cpu.id),
             Kind::Watchdog(_) => {
-                crate::log_warning!(cpu.hv, "d{}: watchdog expired", vcpu.domain.id.0);
+                crate::guest_warning!(cpu.hv, vcpu.domain.id, "its watchdog expired");
                 crate::domain::shutdown(cpu, &vcpu.domain, oxen_abi::sched::SHUTDOWN_WATCHDOG);
             }
         }

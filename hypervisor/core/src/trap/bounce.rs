@@ -192,10 +192,10 @@ pub(super) fn inject<M: Machine>(
 
 #[cold]
 fn no_handler<M: Machine>(cx: &Cx<'_, M>, regs: &CpuUserRegs, vector: u8) {
-    crate::log_warning!(
+    crate::guest_warning!(
         cx.hv,
-        "d{}v{}: vector {vector} at {:#x}, which the guest has no handler for",
-        cx.domain().id.0,
+        cx.domain().id,
+        "v{}: vector {vector} at {:#x}, which the guest has no handler for",
         cx.vcpu.id.0,
         regs.rip
     );

@@ -168,11 +168,29 @@ fn perform<M: Machine>(
             let value = *gpr(regs, from);
             done(debug::set_debugreg(cx, alias(cx, dr), value).is_ok())
         }
-        Operation::Rdmsr => msr::read(cx, low(regs.rcx)).map_or(Outcome::Refused, |value| {
-            set_pair(regs, value);
-            Outcome::Done
-        }),
-        Operation::Wrmsr => done(msr::write(cx, low(regs.rcx), pair(regs))),
+        Operation::Rdmsr => match msr::read(cx, low(regs.rcx)) {
+            Some(value) => {
+                set_pair(regs, value);
+                Outcome::Done
+            }
+            None => {
+                let (vcpu, msr) = (cx.vcpu.id.0, low(regs.rcx));
+                crate::guest_debug!(cx.hv, cx.domain().id, "v{vcpu}: RDMSR {msr:#x} is refused");
+                Outcome::Refused
+            }
+        },
+        Operation::Wrmsr => {
+            let (vcpu, msr, value) = (cx.vcpu.id.0, low(regs.rcx), pair(regs));
+            let taken = msr::write(cx, msr, value);
+            if !taken {
+                crate::guest_debug!(
+                    cx.hv,
+                    cx.domain().id,
+                    "v{vcpu}: WRMSR {msr:#x}, {value:#x} is refused"
+                );
+            }
+            done(taken)
+        }
         Operation::Xsetbv => {
             let enabled = cr::cr4(cx) & cr::CR4_OSXSAVE != 0;
             done(enabled && low(regs.rcx) == 0 && cx.machine().set_xcr0(pair(regs)))
