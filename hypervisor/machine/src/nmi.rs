@@ -62,7 +62,7 @@ pub(crate) fn handle(frame: &HostFrame) {
         return;
     };
     match hv.options.nmi {
-        Nmi::Fatal => crate::trap::die(frame),
+        Nmi::Fatal => crate::panic::fatal_nmi(reason(), frame),
         Nmi::Ignore => {}
         Nmi::Dom0 => {
             FOR_DOM0.fetch_or(reason(), Ordering::AcqRel);
@@ -99,6 +99,15 @@ fn reason() -> u32 {
         pio::outb(PORT_B, keep | disable);
     }
     low32(reason)
+}
+
+/// A reason (`XEN_NMIREASON_*`) in words.
+pub(crate) fn name(reason: u32) -> &'static str {
+    match u64::from(reason) {
+        XEN_NMIREASON_PCI_SERR => "a PCI system error",
+        XEN_NMIREASON_IO_ERROR => "an I/O check",
+        _ => "of unknown origin",
+    }
 }
 
 /// The reasons of NMIs that have come and that dom0 is to have; they are forgotten then.

@@ -57,6 +57,26 @@ pub(crate) fn stuck(frame: &HostFrame) -> ! {
     })
 }
 
+/// An NMI of the platform with the boot option `nmi=fatal`: what was interrupted is shown, and the machine hangs. `reason`
+/// is one of `XEN_NMIREASON_*`.
+pub(crate) fn fatal_nmi(reason: u32, frame: &HostFrame) -> ! {
+    let cpu = first();
+    // The console takes every text.
+    let _ = writeln!(
+        PanicConsole,
+        "\n*** Fatal NMI on CPU {cpu}, {} ***",
+        nmi::name(reason)
+    );
+    let _ = crate::trap::dump_host_frame(frame, &mut PanicConsole);
+    // A guest's stack is the guest's.
+    if frame.cs & 3 == 0 {
+        backtrace::print_address(&mut PanicConsole, frame.rip);
+        backtrace::print(&mut PanicConsole, frame.rbp);
+    }
+    let _ = writeln!(PanicConsole, "The machine hangs (nmi=fatal).");
+    reboot::halt()
+}
+
 /// A machine check that cannot be survived; `banks` prints what the processor says of it.
 pub(crate) fn machine_check(banks: impl FnOnce(&mut dyn Write), frame: &HostFrame) -> ! {
     die(|out| {
@@ -66,8 +86,17 @@ pub(crate) fn machine_check(banks: impl FnOnce(&mut dyn Write), frame: &HostFram
     })
 }
 
-/// Stops the other CPUs, prints, and reboots. A panic while printing ends at once.
+/// Prints, and reboots.
 fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
+    let cpu = first();
+    // The console takes every text.
+    let _ = writeln!(PanicConsole, "\n*** Oxen panics on CPU {cpu} ***");
+    print(&mut PanicConsole);
+    reboot::after_panic()
+}
+
+/// Makes this the only CPU that runs, and returns its number. A panic while printing ends at once.
+fn first() -> u32 {
     let cpu = percpu::try_this_cpu().map_or(0, |cpu| cpu.cpu);
     match PANICKING.compare_exchange(NOBODY, cpu, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {}
@@ -82,8 +111,5 @@ fn die(print: impl FnOnce(&mut dyn Write)) -> ! {
     if percpu::try_this_cpu().is_some() {
         nmi::stop_others();
     }
-    // The console takes every text.
-    let _ = writeln!(PanicConsole, "\n*** Oxen panics on CPU {cpu} ***");
-    print(&mut PanicConsole);
-    reboot::after_panic()
+    cpu
 }

@@ -7,4 +7,4 @@ mod handler;
 pub mod symbols;
 
 #[cfg(target_os = "none")]
-pub(crate) use handler::{fatal_trap, machine_check, stuck};
+pub(crate) use handler::{fatal_nmi, fatal_trap, machine_check, stuck};

@@ -72,7 +72,7 @@ pub(crate) fn dump_host_frame(frame: &HostFrame, out: &mut dyn Write) -> fmt::Re
 }
 
 /// A trap that nothing reckoned with: the hypervisor's state can't be trusted any more.
-pub(crate) fn die(frame: &HostFrame) -> ! {
+pub(super) fn die(frame: &HostFrame) -> ! {
     let name = usize::try_from(frame.entry_vector)
         .ok()
         .and_then(|vector| NAMES.get(vector))

@@ -36,7 +36,7 @@ pub(crate) mod vectors;
 pub(crate) use descriptors::{ldt_offset, map_gdt, map_ldt_page, set_ldt, use_entry_stacks};
 pub(crate) use dispatch::set_core_cpu;
 pub(crate) use dispatch::{core_cpu, on_first_entry};
-pub(crate) use dump::{die, dump_host_frame};
+pub(crate) use dump::dump_host_frame;
 pub(crate) use entry::CALL_ROOM;
 pub(crate) use frame::HostFrame;
 pub(crate) use frame::guest_frame;
