@@ -54,11 +54,11 @@ pub fn overlaps_ram(start: u64, end: u64) -> bool {
         .any(|region| region.kind == Kind::Ram && region.start < end && start < region.end())
 }
 
-/// Bytes of RAM, in whole pages.
-pub fn total_ram() -> u64 {
+/// Bytes of RAM below the physical address `limit`, in whole pages.
+pub fn ram_below(limit: u64) -> u64 {
     ram_pages(map())
         .iter()
-        .map(|(start, end)| end - start)
+        .map(|(start, end)| (*end).min(limit).saturating_sub(*start))
         .sum()
 }
 

@@ -38,11 +38,13 @@ pub(super) struct GuestMemory {
     pub(super) free: Ranges,
     /// What the boot loader's files take; free as soon as dom0 is built.
     pub(super) modules: Ranges,
+    /// All RAM that is used, the hypervisor's own included, in bytes.
+    pub(super) total: u64,
 }
 
 /// Starts `core` on this CPU, then on the others, and builds dom0.
 pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>, firmware: Firmware) -> ! {
-    let GuestMemory { free, modules } = &*memory;
+    let GuestMemory { free, modules, .. } = &*memory;
     memory::set_guest_ram(free);
     crate::frames::mark_devices();
     let frames = |&(start, end): &(u64, u64)| (Mfn(start >> PAGE_SHIFT), Mfn(end >> PAGE_SHIFT));
@@ -50,7 +52,7 @@ pub(super) fn start(boot: &BootInfo, memory: Box<GuestMemory>, firmware: Firmwar
         X86,
         &boot.command_line,
         &console::boot_log(),
-        host_info(free, modules, firmware),
+        host_info(&memory, firmware),
         free.iter().map(frames),
         to_usize(percpu::cpu_count().into()),
     );
@@ -117,7 +119,7 @@ fn file(module: &Module) -> Option<dom0::Module<'_>> {
 }
 
 /// Facts that tools and dom0 ask for.
-fn host_info(free: &Ranges, modules: &Ranges, firmware: Firmware) -> HostInfo {
+fn host_info(memory: &GuestMemory, firmware: Firmware) -> HostInfo {
     let topology = Topology::read();
     let places = (0..percpu::cpu_count())
         .filter_map(percpu::get)
@@ -129,8 +131,8 @@ fn host_info(free: &Ranges, modules: &Ranges, firmware: Firmware) -> HostInfo {
         nodes: nodes(),
         threads_per_core: threads + 1,
         cores_per_socket: cores + 1,
-        total_frames: memory::total_ram() >> PAGE_SHIFT,
-        e820: e820(free, modules),
+        total_frames: memory.total >> PAGE_SHIFT,
+        e820: e820(&memory.free, &memory.modules),
         firmware,
         ..HostInfo::default()
     }

@@ -150,13 +150,19 @@ extern "C" fn with_heap() -> ! {
 /// Ends the boot allocator and sorts out what is left. Boxed and not inlined: the lists are long for a stack.
 #[inline(never)]
 fn guest_memory(boot: &BootInfo, options: &Options) -> Box<GuestMemory> {
+    let end = options.mem.unwrap_or(u64::MAX);
     let mut memory = Box::new(GuestMemory {
         free: alloc::finish(),
         modules: module_memory(boot),
+        total: memory::ram_below(end),
     });
-    let GuestMemory { free, modules } = &mut *memory;
+    let GuestMemory {
+        free,
+        modules,
+        total,
+    } = &mut *memory;
     for ranges in [&mut *free, modules] {
-        remove(ranges, options.mem.unwrap_or(u64::MAX), u64::MAX);
+        remove(ranges, end, u64::MAX);
         for page in &options.bad_pages {
             if let Some(start) = page.checked_mul(PAGE_SIZE) {
                 remove(ranges, start, start.saturating_add(PAGE_SIZE));
@@ -166,7 +172,7 @@ fn guest_memory(boot: &BootInfo, options: &Options) -> Box<GuestMemory> {
     let left: u64 = free.iter().map(|(start, end)| end - start).sum();
     println!(
         "memory: {} MiB, {} MiB of it free",
-        memory::total_ram() >> 20,
+        *total >> 20,
         left >> 20
     );
     memory
