@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use flate2::read::GzDecoder;
 use oxen_tests::session;
@@ -42,6 +42,8 @@ pub(crate) struct Hypervisor {
     pub(crate) args: String,
 }
 
+/// What our image may have, compressed: 1.2 MB.
+const MAX_IMAGE: usize = 1_200_000;
 /// The console, everything logged, and a fixed share for dom0, so that guests find memory.
 const ARGS: &str = "console=com1 com1=115200,8n1 loglvl=all dom0_mem=1024M";
 /// The same scheduler as ours, and eager switching of FPU state: Xen's lazy way corrupts registers under QEMU.
@@ -60,7 +62,13 @@ pub(crate) fn get(which: Which) -> Result<Hypervisor> {
 fn oxen() -> Result<Hypervisor> {
     let built = bare::hypervisor(&Bare::find()?)?;
     let gz = built.elf32.with_file_name("oxen.gz");
-    fs::write(&gz, cpio::gzip(&fs::read(&built.elf32)?)?)?;
+    let image = cpio::gzip(&fs::read(&built.elf32)?)?;
+    ensure!(
+        image.len() < MAX_IMAGE,
+        "the compressed image has {} bytes, and is to stay under {MAX_IMAGE}",
+        image.len()
+    );
+    fs::write(&gz, image)?;
     Ok(Hypervisor {
         gz,
         elf32: built.elf32,
