@@ -10,7 +10,7 @@ use oxen_abi::version::XENVER_VERSION;
 
 use crate::cmdline::CommandLine;
 use crate::sys::{self, hypercall};
-use crate::{bench, conformance, fuzz, machine_check, pair, peer, println};
+use crate::{bench, conformance, fuzz, machine_check, pair, peer, println, provoke};
 
 /// Runs the mode of the command line and ends the domain: `exit=reboot` makes a dom0 reboot the
 /// machine at the end instead of powering it off.
@@ -30,9 +30,13 @@ pub(crate) fn run() -> ! {
         }
         Some("bench") => quietly(&line, || bench::run(&line)),
         Some("machine-check") => quietly(&line, machine_check::run),
+        Some("nmi") => quietly(&line, provoke::nmi),
+        Some("watchdog") => quietly(&line, provoke::watchdog),
+        Some("refused") => quietly(&line, provoke::refused),
         Some("peer") => quietly(&line, peer::run),
         Some("fuzzer") => quietly(&line, || fuzz::send(&line)),
         Some("crash") => shutdown(SHUTDOWN_CRASH),
+        Some("end") => shutdown(u32::try_from(line.number("code", 0)).unwrap_or(0)),
         Some(other) => println!("ERROR no such mode: {other}"),
     }
     shutdown(match line.value("exit") {

@@ -14,7 +14,8 @@ use super::version::UNMAPPED;
 use super::{Suite, ensure, same};
 use crate::sys::{hypercall, trap};
 
-fn register(kind: u16, flags: u16, address: u64) -> hypercall::Result {
+/// Registers a callback (`CALLBACKOP_register`).
+pub(crate) fn register(kind: u16, flags: u16, address: u64) -> hypercall::Result {
     let mut request = abi::CallbackRegister {
         type_: kind,
         flags,

@@ -14,6 +14,7 @@ mod cpuid;
 mod descriptors;
 mod emulation;
 mod events;
+mod expected;
 mod fifo;
 mod firmware;
 mod grants;
@@ -46,6 +47,7 @@ mod user_mode;
 mod vcpus;
 pub(crate) mod version;
 
+pub(crate) use callbacks::register as register_callback;
 pub(crate) use events::{
     bind_interdomain, bind_ipi, bind_virq, close, let_in, send, set_mask, status,
 };
@@ -278,6 +280,7 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     mappings::run(&mut suite);
     mmio::run(&mut suite);
     screen::run(&mut suite);
+    expected::run(&mut suite, line);
     pinning::run(&mut suite);
     descriptors::run(&mut suite);
     callbacks::run(&mut suite);

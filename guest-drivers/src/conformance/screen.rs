@@ -3,7 +3,7 @@
 use oxen_abi::version::{XEN_COMMANDLINE_LEN, XENVER_COMMANDLINE};
 
 use super::version::text;
-use super::{Suite, ensure, good, same, skip};
+use super::{Outcome, Suite, ensure, good, same, skip};
 use crate::pagetable::{self, RW};
 use crate::sys::frame::Frame;
 use crate::sys::probe;
@@ -24,23 +24,29 @@ pub(super) fn run(s: &mut Suite<'_>) {
         {
             skip!("the hypervisor does not keep the screen");
         }
-        let page = Frame::new();
-        same!(
-            pagetable::update_va(page.address(), VIDEO << 12 | RW),
-            Ok(0)
-        );
-        let mut shown = [0u8; CELLS];
-        for (cells, address) in shown.chunks_mut(4).zip((page.address()..).step_by(8)) {
-            let word = good!(probe::read(address)).to_le_bytes();
-            for (cell, character) in cells.iter_mut().zip(word.iter().step_by(2)) {
-                *cell = *character;
-            }
-        }
-        same!(pagetable::make_writable(page), Ok(0));
+        let shown = shown()?;
         ensure!(
             shown.windows(15).any(|text| text == b"(XEN) Dom0 has "),
             "the screen shows none of the hypervisor's last lines"
         );
         Ok(())
     });
+}
+
+/// The characters on the screen, row after row.
+pub(super) fn shown() -> Outcome<[u8; CELLS]> {
+    let page = Frame::new();
+    same!(
+        pagetable::update_va(page.address(), VIDEO << 12 | RW),
+        Ok(0)
+    );
+    let mut shown = [0u8; CELLS];
+    for (cells, address) in shown.chunks_mut(4).zip((page.address()..).step_by(8)) {
+        let word = good!(probe::read(address)).to_le_bytes();
+        for (cell, character) in cells.iter_mut().zip(word.iter().step_by(2)) {
+            *cell = *character;
+        }
+    }
+    same!(pagetable::make_writable(page), Ok(0));
+    Ok(shown)
 }
