@@ -39,6 +39,8 @@ pub struct BootRun {
     pub hypervisor_args: &'static str,
     /// dom0's kernel.
     pub kernel: Kernel,
+    /// Contents of the files that the boot loader loads behind the kernel.
+    pub modules: &'static [&'static [u8]],
     /// Virtual CPUs.
     pub cpus: u32,
     /// Changes to the emulated CPU, as QEMU takes them: `,vendor=GenuineIntel`.
@@ -54,6 +56,12 @@ pub struct BootRun {
 pub enum Step {
     /// The console shows this pattern.
     Shows(&'static str),
+    /// Nothing that the console has shown so far matches this pattern.
+    Never(&'static str),
+    /// The machine ends by itself, within so many seconds.
+    Ends(u64),
+    /// The machine is still there after so many seconds.
+    Stands(u64),
     /// Something is typed.
     Types(&'static str),
     /// QEMU's monitor gets a command.
@@ -93,6 +101,26 @@ pub fn run(boot: &BootRun, machine: &Machine, log: &Path) -> Result<()> {
                     .expect(pattern, PATIENCE)
                     .context("in this order")
                     .map_err(|err| with_log(err, log))?;
+            }
+            Step::Never(pattern) => {
+                let found = regex::Regex::new(pattern)
+                    .with_context(|| format!("bad pattern {pattern:?}"))?
+                    .is_match(&console.text());
+                if found {
+                    let err = anyhow::anyhow!("the console shows {pattern:?}");
+                    return Err(with_log(err, log));
+                }
+            }
+            Step::Ends(seconds) => {
+                console
+                    .wait(Duration::from_secs(*seconds))
+                    .map_err(|err| with_log(err, log))?;
+            }
+            Step::Stands(seconds) => {
+                if console.wait(Duration::from_secs(*seconds)).is_ok() {
+                    let err = anyhow::anyhow!("the machine ended, which was to stand");
+                    return Err(with_log(err, log));
+                }
             }
             Step::Types(text) => console.type_bytes(text.as_bytes())?,
             Step::Monitor(command) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::boots::Step::{InGuest, Monitor, Shows, Types};
+use crate::boots::Step::{Ends, InGuest, Monitor, Never, Shows, Stands, Types};
 use crate::boots::{BootRun, Kernel};
 use crate::checks::{faults, hardware, isolation, leaks, lifecycle, registers, stress, vcpus, xl};
 use crate::guest::GuestRun;
@@ -510,8 +510,30 @@ pub const BOOT_RUNS: &[BootRun] = &[
             Shows("key '0': registers of dom0"),
             Types("0"),
             Shows("d0v0: rip [0-9a-f]{16}"),
-            Types("dqrmeo"),
+            Types("d"),
+            Shows("'d' pressed -> registers of all vCPUs"),
+            Shows("d[01]v0: rip [0-9a-f]{16} rsp [0-9a-f]{16}"),
+            Shows("  r13 [0-9a-f]{16} r14 [0-9a-f]{16} r15 [0-9a-f]{16} cr3 [0-9a-f]{16}"),
+            Types("q"),
+            Shows("d0: privileged, pause count 0"),
+            Shows("  v0: up"),
+            Types("r"),
+            Shows(r"Credit scheduler, system time \d+ ns"),
+            Shows(r" CPU 0(, idle)?: \d+ waiting"),
+            Shows(r" CPU 1(, idle)?: \d+ waiting"),
+            Types("m"),
+            Shows(r"20\d\d MiB of RAM, \d+ MiB \(\d+ frames\) free"),
+            Shows(r" d0: \d{6} frames, at most \d+, \d+ shared by the hypervisor"),
+            Types("a"),
+            Shows(r"Timers, system time \d+ ns"),
+            Shows(r"  d[01]v\d \w+(\(\d+\))? in -?\d+ ns"),
+            // With copies there are channels.
+            Shows(r"copy \d+ ended"),
+            Types("e"),
             Shows("'e' pressed -> event channels"),
+            Shows(r"2-level event channels, \d+ ports in use"),
+            Shows(r"  +\d+ v\d+(, pending)?: (unbound, for d|to port \d|VIRQ \d|IPI)"),
+            Types("o"),
             Shows(r"\d+ page tables; 0 frames with a wrong count"),
             Types("\u{2}\u{2}\u{2}"),
             Shows("Serial input goes to DOM0"),
@@ -519,8 +541,176 @@ pub const BOOT_RUNS: &[BootRun] = &[
             Shows("Serial input goes to Xen"),
             Types("C"),
             Shows("the debug key 'C' was pressed"),
+            Shows("oxen_core::console"),
             Shows("Reboot in 5 seconds"),
+            Ends(20),
         ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "the reboot key",
+        kernel: FUZZING,
+        steps: &[
+            Shows("Serial input goes to DOM0"),
+            Types("\u{1}\u{1}\u{1}"),
+            Shows(r"Serial input goes to Xen \(CTRL-a three times switches it\)"),
+            Types("R"),
+            Shows("'R' pressed -> reboot the machine"),
+            Ends(20),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a panic with noreboot",
+        hypervisor_args: "noreboot conswitch=ax",
+        kernel: FUZZING,
+        steps: &[
+            Shows("Serial input goes to Xen"),
+            Types("C"),
+            Shows("the debug key 'C' was pressed"),
+            Shows(r"Halted \(noreboot\)"),
+            Stands(6),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "dom0's watchdog",
+        hypervisor_args: "noreboot",
+        kernel: Kernel::TestGuest("mode=watchdog"),
+        steps: &[
+            Shows(r"WATCHDOG Ok\(1\)"),
+            Shows("d0: its watchdog expired"),
+            Shows("Domain 0's watchdog expired: the machine is rebooted"),
+            Ends(20),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "dom0 ends for an unknown reason",
+        kernel: Kernel::TestGuest("mode=end code=77"),
+        steps: &[Shows("Domain 0 ended for the unknown reason 77"), Ends(20)],
+        ..PLAIN
+    },
+    BootRun {
+        name: "the same with noreboot",
+        hypervisor_args: "noreboot",
+        kernel: Kernel::TestGuest("mode=end code=77"),
+        steps: &[
+            Shows("Domain 0 ended for the unknown reason 77"),
+            Shows("'noreboot' set: the machine stands still"),
+            Stands(3),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a fatal NMI",
+        kernel: FUZZING,
+        cpus: 2,
+        steps: &[
+            Shows("Serial input goes to DOM0"),
+            Monitor("nmi"),
+            Shows(r"\*\*\* Fatal NMI on CPU [01], of unknown origin \*\*\*"),
+            Shows("rip 0x[0-9a-f]{16} cs 0x"),
+            Shows("The machine hangs"),
+            Stands(7),
+            Never("in the hypervisor|Reboot in"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "an NMI for dom0",
+        hypervisor_args: "nmi=dom0",
+        kernel: Kernel::TestGuest("mode=nmi exit=reboot"),
+        steps: &[
+            Shows("WAITING for an NMI"),
+            Monitor("nmi"),
+            Shows("1 NMIs came"),
+            Ends(20),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "a policy before the initrd",
+        modules: &[POLICY, b"hello", INITRD],
+        kernel: Kernel::TestGuest("mode=conformance only=expected expect=module:12 exit=reboot"),
+        steps: &[
+            Shows(r"Module 0, \d+ KiB: dom0's kernel"),
+            Shows("Module 1, 1 KiB: an sHype/ACM policy, which is not enforced yet"),
+            Shows("Module 2, 1 KiB: of no known kind or one too many, ignored"),
+            Shows(r"Module 3, 1 KiB: dom0's initrd \(cpio\)"),
+            Shows("VERDICT passed=1 failed=0"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "levels of messages about guests",
+        hypervisor_args: "guest_loglvl=error/debug",
+        kernel: Kernel::TestGuest("mode=refused exit=reboot"),
+        steps: &[
+            Shows("(?s)(d0: v0: RDMSR 0x12345 is refused.*){10}REFUSED\n"),
+            Shows("2[0-9] messages were dropped by the rate limit"),
+            Shows("RDMSR 0x12345 is refused"),
+            Shows("REFUSED AGAIN"),
+            Never("(?s)(RDMSR 0x12345 is refused.*){12}"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "all messages about guests",
+        when: Full,
+        hypervisor_args: "guest_loglvl=all",
+        kernel: Kernel::TestGuest("mode=refused exit=reboot"),
+        steps: &[
+            Shows("(?s)(d0: v0: RDMSR 0x12345 is refused.*){31}REFUSED AGAIN"),
+            Never("dropped by the rate limit"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "no messages about guests",
+        when: Full,
+        kernel: Kernel::TestGuest("mode=refused exit=reboot"),
+        steps: &[Shows("REFUSED AGAIN"), Never("RDMSR 0x12345")],
+        ..PLAIN
+    },
+    BootRun {
+        name: "options that shape the machine",
+        hypervisor_args: "mem=1536M badpage=0x28000,0x28001 dom0_mem=-64M maxcpus=2 dom0_max_vcpus=2-8 \
+                          dom0_vcpus_pin console_to_ring dma_bits=29 dma_emergency_pool=128M acpi=noirq \
+                          acpi_skip_timer_override noapic console=com1,vga vga=current",
+        kernel: Kernel::TestGuest(
+            "mode=conformance only=expected exit=reboot expect=cpus:2,vcpus:2,pinned:yes,total:1536,free:180-240,\
+             absent:0x28000,absent:0x28001,low:29/384,ring:yes,word:acpi=noirq,word:acpi_skip_timer_override,\
+             word:noapic,screen:left",
+        ),
+        cpus: 3,
+        steps: &[Shows("VERDICT passed=1 failed=0")],
+        ..PLAIN
+    },
+    BootRun {
+        name: "nosmp, bounds of dom0's memory, no messages",
+        hypervisor_args: "nosmp dom0_mem=min:300M,max:400M loglvl=none frobnicate dom0_max_vcpus=3 console=com1,vga \
+                          vga=current,keep",
+        kernel: Kernel::TestGuest(
+            "mode=conformance only=expected exit=reboot \
+             expect=cpus:1,vcpus:3,pages:102400,maxpages:102400,low:30/0,ring:no,screen:kept",
+        ),
+        cpus: 2,
+        steps: &[
+            Shows("VERDICT passed=1 failed=0"),
+            Never("frobnicate is not|'frobnicate'"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
+        name: "ignorebiostables, least memory of dom0, errors alone",
+        when: Full,
+        hypervisor_args: "ignorebiostables dom0_mem=512M,min:600M,max:800M loglvl=error frobnicate",
+        kernel: Kernel::TestGuest(
+            "mode=conformance only=expected exit=reboot expect=cpus:1,vcpus:1,pages:153600,maxpages:204800",
+        ),
+        cpus: 2,
+        steps: &[Shows("VERDICT passed=1 failed=0"), Never("'frobnicate'")],
         ..PLAIN
     },
     BootRun {
@@ -644,11 +834,18 @@ const PLAIN: BootRun = BootRun {
     when: Always,
     hypervisor_args: "",
     kernel: Kernel::TestGuest("mode=conformance only=xen_version/version exit=reboot"),
+    modules: &[],
     cpus: 1,
     cpu: "",
     port: Port::Com1,
     steps: &[],
 };
+
+/// How a binary policy of Xen 3.0 begins: version, magic, length.
+const POLICY: &[u8] = &[0, 0, 0, 3, 0, 1, 0xde, 0xbc, 0, 0, 0, 12];
+
+/// How an initrd begins.
+const INITRD: &[u8] = b"070701000000";
 
 /// More than the hypervisor keeps.
 const LONG: &str = match core::str::from_utf8(&[b'y'; 3000]) {

@@ -26,8 +26,8 @@ pub enum Boot {
         kernel: PathBuf,
         /// Its command line.
         kernel_args: String,
-        /// dom0's initramfs.
-        initrd: Option<PathBuf>,
+        /// Further modules: dom0's initramfs.
+        modules: Vec<PathBuf>,
     },
 }
 
@@ -190,14 +190,14 @@ impl Machine {
                 hypervisor_args,
                 kernel,
                 kernel_args,
-                initrd,
+                modules: files,
             } => {
                 qemu.arg("-kernel").arg(hypervisor);
                 qemu.args(["-append", hypervisor_args]);
                 let mut modules = escape(&format!("{} {kernel_args}", kernel.display()));
-                if let Some(initrd) = initrd {
+                for file in files {
                     modules.push(',');
-                    modules.push_str(&escape(&initrd.display().to_string()));
+                    modules.push_str(&escape(&file.display().to_string()));
                 }
                 qemu.args(["-initrd", &modules]);
             }

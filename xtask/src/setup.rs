@@ -72,7 +72,7 @@ pub(crate) fn prepare(setup: &Setup<'_>, dir: &Path) -> Result<Boot> {
         hypervisor_args: parts.hypervisor_args,
         kernel: parts.kernel,
         kernel_args: parts.kernel_args,
-        initrd: parts.initrd,
+        modules: parts.initrd.into_iter().collect(),
     })
 }
 
@@ -185,13 +185,19 @@ pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
         Kernel::HalfBzImage => (Some(half(&dom0::build(Linux::Stock)?.kernel)?), ""),
         Kernel::Missing => (None, ""),
     };
+    let modules = (0..).zip(run.modules).map(|(number, bytes)| {
+        let out = dir.join(format!("module{number}"));
+        fs::write(&out, bytes)?;
+        Ok(out)
+    });
+    let modules = modules.collect::<Result<Vec<_>>>()?;
     let boot = match kernel {
         Some(kernel) => Boot::Direct {
             hypervisor: hypervisor.elf32,
             hypervisor_args,
             kernel,
             kernel_args: format!("{DOM0_ARGS} {kernel_args}"),
-            initrd: None,
+            modules,
         },
         None => Boot::Alone {
             hypervisor: hypervisor.elf32,

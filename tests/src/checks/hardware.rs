@@ -13,7 +13,11 @@ use crate::dom0::Dom0;
 const KNOWN: &str = concat!(
     r"^(Grant table initialized$|cpu \d+ spinlock event irq \d+$|hpet_acpi_add: no address or irqs in _CRS$",
     r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$",
-    r"|ata[0-9.]+: (Model '.*applying quirks: |LPM support broken, )|clocksource: |hrtimer: interrupt took )",
+    r"|ata[0-9.]+: (Model '.*applying quirks: |LPM support broken, )|hrtimer: interrupt took )",
+    // An emulated TSC under load.
+    r"|^clocksource: (Long readout interval, |timekeeping watchdog on CPU\d+: Marking clocksource 'tsc(-early)?' as unstable )",
+    r"|^clocksource: +('[a-z-]+' (wd_nsec|cs_nsec): |'tsc(-early)?' is current clocksource|Clocksource 'tsc(-early)?' skewed )",
+    r"|^clocksource: (Checking clocksource tsc synchronization |No current clocksource\.$)",
 );
 
 /// The kernel complained about nothing since it booted, except for what it says on Debian's Xen as well.
