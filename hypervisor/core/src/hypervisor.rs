@@ -80,6 +80,8 @@ pub struct Hypervisor<M: Machine> {
     pub shadowed: AtomicU32,
     /// The update of microcode that is being loaded.
     pub microcode: crate::microcode::Microcode,
+    /// For how many vCPUs each CPU's queues have room.
+    pub places: crate::sched::Places,
     /// Taking CPUs out of service.
     pub service: crate::sched::Service,
     cpus: Box<[CpuShared<M>]>,
@@ -111,6 +113,7 @@ impl<M: Machine> Hypervisor<M> {
             meeting: crate::meeting::Meeting::default(),
             shadowed: AtomicU32::new(0),
             microcode: crate::microcode::Microcode::default(),
+            places: crate::sched::Places::default(),
             service: crate::sched::Service::default(),
             cpus,
         }

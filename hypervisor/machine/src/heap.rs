@@ -3,12 +3,13 @@
 //!
 //! All of `core` runs with interrupts off, so a plain spin lock serves; NMI and #MC handlers do not allocate.
 
-use core::alloc::Layout;
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{NonNull, null_mut};
 
 use oxen_core::CpuId;
 use oxen_core::mm::growth;
 use spin::Mutex;
-use talc::TalcLock;
+use talc::DefaultBinning;
 use talc::base::{Talc, binning::Binning};
 use talc::source::Source;
 
@@ -27,7 +28,57 @@ const FOR_CPU: u64 = 32 << 10;
 const LIMIT: u64 = 1 << 32;
 
 #[global_allocator]
-static HEAP: TalcLock<Mutex<()>, Frames> = TalcLock::new(Frames);
+static HEAP: Heap = Heap(Mutex::new(Talc::new(Frames)));
+
+/// The arena. While one CPU uses up the last memory for what must not fail, no other gets any.
+struct Heap(Mutex<Talc<Frames, DefaultBinning>>);
+
+// SAFETY: the arena's memory is its own, and what it hands out meets the layout.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let mut arena = self.0.lock();
+        if is_refused() {
+            return null_mut();
+        }
+        // SAFETY: the caller's promise, that the size is not zero, is the same.
+        unsafe { arena.allocate(layout) }.map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, that `alloc` gave this memory with this layout, is the same.
+        unsafe { self.0.lock().deallocate(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        {
+            let mut arena = self.0.lock();
+            let may_grow = size <= layout.size() || !is_refused();
+            // SAFETY: as for `dealloc`, and the new size is not zero.
+            if may_grow && unsafe { arena.try_realloc_in_place(memory, layout, size) } {
+                return memory;
+            }
+        }
+        // SAFETY: the caller promises that the new size makes a layout, and is not zero.
+        let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
+        if !moved.is_null() {
+            // SAFETY: two allocations, of these sizes at least.
+            unsafe { moved.copy_from_nonoverlapping(memory, size.min(layout.size())) }
+            // SAFETY: nobody uses the old one any more.
+            unsafe { self.dealloc(memory, layout) }
+        }
+        moved
+    }
+}
+
+/// Whether another CPU alone gets memory now.
+fn is_refused() -> bool {
+    boot::hypervisor().is_some_and(|hv| growth::refuses(hv, this_core_cpu))
+}
+
+/// `core`'s number of the CPU that executes this.
+fn this_core_cpu() -> CpuId {
+    CpuId(u16::try_from(this_cpu().cpu).unwrap_or(u16::MAX))
+}
 
 /// Where the heap gets more memory from, for ever.
 #[derive(Debug)]
@@ -43,8 +94,7 @@ unsafe impl Source for Frames {
             .next_power_of_two()
             .trailing_zeros();
         let order = u8::try_from(order).map_err(|_| ())?;
-        let cpu = CpuId(u16::try_from(this_cpu().cpu).map_err(|_| ())?);
-        let (first, order) = growth::take(hv, cpu, order).ok_or(())?;
+        let (first, order) = growth::take(hv, this_core_cpu(), order).ok_or(())?;
         let count = 1u64 << order;
         for mfn in first.0..first.0 + count {
             memory::claim_frame(mfn);
@@ -72,7 +122,7 @@ pub(crate) fn make_room(cpus: u32) -> bool {
 fn claim(size: u64) -> bool {
     let memory = alloc::take(size, LARGE_PAGE, LIMIT).and_then(paging::direct);
     // SAFETY: the memory was taken from the boot allocator for this alone, and the direct map has it read-write.
-    memory.is_some_and(|base| unsafe { HEAP.lock().claim(base, to_usize(size)) }.is_some())
+    memory.is_some_and(|base| unsafe { HEAP.0.lock().claim(base, to_usize(size)) }.is_some())
 }
 
 /// A frame for a page table when the boot allocator is no more. Returns its physical address.

@@ -2,7 +2,6 @@
 //! or sent with `xm debug-keys`.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use oxen_abi::arch_x86::CpuUserRegs;
 use oxen_abi::xen::VIRQ_DEBUG;
@@ -113,7 +112,7 @@ fn dom0_registers<M: Machine>(hv: &'static Hypervisor<M>) {
 }
 
 fn registers<M: Machine>(hv: &'static Hypervisor<M>) {
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in hv.domains.from(DomId::DOM0) {
         of_domain(hv, &domain);
     }
 }
@@ -213,7 +212,7 @@ fn memory<M: Machine>(hv: &'static Hypervisor<M>) {
         hv.host.total_frames >> 8,
         free >> 8
     );
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in hv.domains.from(DomId::DOM0) {
         crate::log_always!(
             hv,
             " d{}: {} frames, at most {}, {} shared by the hypervisor",
@@ -250,7 +249,7 @@ fn recount<M: Machine>(cpu: &PerCpu<M>) {
 }
 
 fn domains<M: Machine>(hv: &'static Hypervisor<M>) {
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in hv.domains.from(DomId::DOM0) {
         crate::log_always!(
             hv,
             "d{}: {} pause count {}{}",
@@ -289,15 +288,14 @@ fn domains<M: Machine>(hv: &'static Hypervisor<M>) {
             );
         }
         // The guest's kernel may have something to say as well.
-        let vcpus: Vec<_> = domain.vcpus.read().iter().cloned().collect();
-        for vcpu in vcpus {
+        for vcpu in domain.each_vcpu() {
             crate::event::send_virq(hv, &vcpu, VIRQ_DEBUG, CpuId(u16::MAX));
         }
     }
 }
 
 fn event_channels<M: Machine>(hv: &'static Hypervisor<M>) {
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in hv.domains.from(DomId::DOM0) {
         crate::log_always!(hv, "d{}:", domain.id.0);
         domain
             .events
@@ -343,7 +341,7 @@ fn run_queues<M: Machine>(hv: &'static Hypervisor<M>) {
             );
         }
     }
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in hv.domains.from(DomId::DOM0) {
         for vcpu in domain
             .vcpus
             .read()

@@ -351,7 +351,7 @@ fn start_vcpus<M: Machine>(
 ) -> Result<(), Why> {
     let hv = cpu.hv;
     let count = vcpu_count(hv);
-    domain::add_vcpus(hv, domain, count).map_err(Why::Create)?;
+    domain::add_vcpus(cpu, domain, count).map_err(Why::Create)?;
     if hv.options.dom0_vcpus_pin {
         pin_vcpus(hv, domain);
     }

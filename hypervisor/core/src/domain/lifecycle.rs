@@ -13,10 +13,13 @@ use crate::domain::{Domain, Life, Limits};
 use crate::error::{HcResult, Stop};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::mm::{Purpose, alloc_frames, put_page, release_shared, relinquish, types, update};
+use crate::mm::{
+    Purpose, alloc_frames, growth, put_page, release_shared, relinquish, types, update,
+};
 use crate::percpu::{Cx, PerCpu};
+use crate::sched::places;
 use crate::sync::atomic::Ordering;
-use crate::types::{CpuId, DomId, MAX_VCPUS, Mfn, VcpuId};
+use crate::types::{DomId, MAX_VCPUS, Mfn, VcpuId};
 use crate::vcpu::Vcpu;
 
 /// Creates a domain, paused, with a shared page and nothing else. `ENOMEM` without a frame for
@@ -27,22 +30,28 @@ pub fn create<M: Machine>(
     privileged: bool,
     limits: &Limits,
 ) -> Result<Arc<Domain<M>>, Errno> {
-    let domain = Arc::new(Domain::new(id, privileged, limits));
+    let domain = growth::with_room(cpu, || {
+        Ok::<_, Errno>(Arc::new(Domain::new(id, privileged, limits)))
+    })?;
     let shared = alloc_frames(cpu, &domain, 0, 64, Purpose::Shared).ok_or(Errno::ENOMEM)?;
     domain.memory.shared_info.call_once(|| shared);
     domain.events.attach(&cpu.hv.machine, Some(shared), &[]);
-    if cpu.hv.domains.insert(Arc::clone(&domain)).is_err() {
+    let inserted = growth::with_room(cpu, || {
+        let inserted = cpu.hv.domains.insert(Arc::clone(&domain));
+        inserted.map_err(|_| Errno::EEXIST)
+    });
+    if let Err(errno) = inserted {
         release_shared(cpu, shared);
-        return Err(Errno::EEXIST);
+        return Err(errno);
     }
     crate::time::update_wallclock(cpu.hv, &domain);
     Ok(domain)
 }
 
 /// Gives a domain its vCPUs, numbers 0 to `count` - 1, all down. `EINVAL` if it has some already
-/// or `count` is not 1 to [`MAX_VCPUS`].
+/// or `count` is not 1 to [`MAX_VCPUS`], `ENOMEM`.
 pub fn add_vcpus<M: Machine>(
-    hv: &'static Hypervisor<M>,
+    cpu: &PerCpu<M>,
     domain: &Arc<Domain<M>>,
     count: usize,
 ) -> Result<(), Errno> {
@@ -50,27 +59,58 @@ pub fn add_vcpus<M: Machine>(
         .ok()
         .filter(|n| *n >= 1 && count <= MAX_VCPUS);
     let count16 = count16.ok_or(Errno::EINVAL)?;
-    let mut vcpus = domain.vcpus.write();
-    if !vcpus.is_empty() {
-        return if vcpus.len() == count {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
-        };
+    let has = |number| match number {
+        0 => None,
+        _ if number == count => Some(Ok(())),
+        _ => Some(Err(Errno::EINVAL)),
+    };
+    if let Some(answer) = has(domain.vcpus.read().len()) {
+        return answer;
     }
-    let online: Vec<CpuId> = hv.serving().iter().collect();
-    *vcpus = (0..count16)
-        .map(|n| {
-            let vcpu = Vcpu::new(&hv.machine, VcpuId(n), Arc::clone(domain));
-            if let Some(cpu) = online.get(usize::from(n) % online.len().max(1)) {
-                vcpu.sched.set_cpu(*cpu);
-            }
-            Arc::new(vcpu)
-        })
-        .collect();
-    let shared = domain.memory.shared_info.get().copied();
-    domain.events.attach(&hv.machine, shared, &vcpus);
-    Ok(())
+    let vcpus = make_vcpus(cpu, domain, count16)?;
+    places::make(cpu.hv, count)?;
+    let answer = growth::with_room(cpu, || {
+        let mut place = domain.vcpus.write();
+        // Another vCPU of the tools' may have been faster.
+        if let Some(answer) = has(place.len()) {
+            places::give_back(cpu.hv, count);
+            return answer;
+        }
+        *place = vcpus;
+        let shared = domain.memory.shared_info.get().copied();
+        domain.events.attach(&cpu.hv.machine, shared, &place);
+        Ok(())
+    });
+    if answer == Err(Errno::ENOMEM) {
+        places::give_back(cpu.hv, count);
+    }
+    answer
+}
+
+/// New vCPUs of a domain, spread over the CPUs that serve.
+fn make_vcpus<M: Machine>(
+    cpu: &PerCpu<M>,
+    domain: &Arc<Domain<M>>,
+    count: u16,
+) -> Result<Vec<Arc<Vcpu<M>>>, Errno> {
+    let serving = cpu.hv.serving();
+    let mut vcpus = Vec::new();
+    let places = vcpus.try_reserve_exact(usize::from(count));
+    places.map_err(|_| Errno::ENOMEM)?;
+    let mut cpus = serving.iter();
+    for id in (0..count).map(VcpuId) {
+        let vcpu = growth::with_room(cpu, || {
+            let vcpu = Vcpu::new(&cpu.hv.machine, id, Arc::clone(domain));
+            Ok::<_, Errno>(Arc::new(vcpu))
+        })?;
+        let on = cpus.next().or_else(|| {
+            cpus = serving.iter();
+            cpus.next()
+        });
+        vcpu.sched.set_cpu(on.unwrap_or(cpu.id));
+        vcpus.push(vcpu);
+    }
+    Ok(vcpus)
 }
 
 /// Adds a reason for no vCPU of the domain to run. Those that run stop soon after;
@@ -198,8 +238,8 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
     {
         return again();
     }
-    for vcpu in &vcpus {
-        if !release_vcpu(cpu, vcpu) {
+    for vcpu in domain.each_vcpu() {
+        if !release_vcpu(cpu, &vcpu) {
             return again();
         }
     }
@@ -212,7 +252,11 @@ pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult 
         release_shared(cpu, *shared);
     }
     domain.state.lock().life = Life::Dead;
-    domain.vcpus.write().clear();
+    let vcpus = core::mem::take(&mut *domain.vcpus.write());
+    if !vcpus.is_empty() {
+        places::give_back(cpu.hv, vcpus.len());
+    }
+    drop(vcpus);
     finish(cpu.hv, domain);
     crate::event::send_global_virq(cpu.hv, VIRQ_DOM_EXC);
     Ok(0)

@@ -163,6 +163,11 @@ impl<M: Machine> Domain<M> {
         crate::speculation::get(&self.vcpus.read(), id.index()).cloned()
     }
 
+    /// Its vCPUs, one after the other, without memory for a list of them and without the lock on theirs.
+    pub fn each_vcpu(&self) -> impl Iterator<Item = Arc<Vcpu<M>>> + '_ {
+        (0..).map_while(|number| self.vcpus.read().get(number).cloned())
+    }
+
     /// Whether it is being taken apart.
     pub fn is_dying(&self) -> bool {
         self.dying.load(Ordering::Acquire)

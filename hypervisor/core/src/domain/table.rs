@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::domain::Domain;
 use crate::machine::Machine;
@@ -68,13 +67,18 @@ impl<M: Machine> DomainTable<M> {
         Some(id)
     }
 
-    /// All domains from number `first` on, in ascending order, `limit` at the most.
-    pub fn from(&self, first: DomId, limit: usize) -> Vec<Arc<Domain<M>>> {
-        self.domains
-            .read()
-            .range(first..)
-            .take(limit)
-            .map(|(_, d)| Arc::clone(d))
-            .collect()
+    /// All domains from number `first` on, in ascending order. It takes no memory and holds no lock from one to the next.
+    pub fn from(&self, first: DomId) -> impl Iterator<Item = Arc<Domain<M>>> + '_ {
+        let mut next = Some(first);
+        core::iter::from_fn(move || {
+            let domain = self.after(next?)?;
+            next = domain.id.0.checked_add(1).map(DomId);
+            Some(domain)
+        })
+    }
+
+    fn after(&self, first: DomId) -> Option<Arc<Domain<M>>> {
+        let domains = self.domains.read();
+        domains.range(first..).next().map(|(_, d)| Arc::clone(d))
     }
 }

@@ -1,7 +1,6 @@
 //! Closing ports: one, all of them for a reset, all of them because the domain dies.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use oxen_abi::errno::Errno;
 
@@ -13,7 +12,7 @@ use crate::event::{Abi, State, info, lock_pair};
 use crate::machine::Machine;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::Ordering;
-use crate::types::{Mfn, Port};
+use crate::types::Port;
 
 /// Closes a port. The other end of a channel becomes unbound, for this domain to bind again.
 pub(super) fn close<M: Machine>(
@@ -135,9 +134,9 @@ pub(super) fn reset<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> Res
             if fresh {
                 return Err(Errno::EAGAIN);
             }
-            let frames = take_fifo(&mut state.abi);
+            let fifo = take_fifo(&mut state.abi);
             drop(state);
-            frames.into_iter().for_each(|mfn| let_go(cpu, mfn));
+            let_go_of(cpu, fifo);
             return Ok(());
         }
         drop(state);
@@ -175,10 +174,11 @@ pub fn close_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
     if !close_some(cpu, domain) {
         return false;
     }
-    let frames = take_fifo(&mut domain.events.lock().abi);
-    frames.into_iter().for_each(|mfn| let_go(cpu, mfn));
-    let vcpus: Vec<_> = domain.vcpus.read().iter().cloned().collect();
-    vcpus.iter().for_each(|vcpu| info::release(cpu, vcpu));
+    let fifo = take_fifo(&mut domain.events.lock().abi);
+    let_go_of(cpu, fifo);
+    for vcpu in domain.each_vcpu() {
+        info::release(cpu, &vcpu);
+    }
     true
 }
 
@@ -204,9 +204,14 @@ fn close_some<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
 }
 
 /// Goes back to the 2-level ABI; the frames are to be let go of without the lock.
-fn take_fifo(abi: &mut Abi) -> Vec<Mfn> {
+fn take_fifo(abi: &mut Abi) -> Option<Fifo> {
     match core::mem::replace(abi, Abi::TwoLevel) {
-        Abi::TwoLevel => Vec::new(),
-        Abi::Fifo(fifo) => Fifo::frames(&fifo).collect(),
+        Abi::TwoLevel => None,
+        Abi::Fifo(fifo) => Some(fifo),
     }
+}
+
+fn let_go_of<M: Machine>(cpu: &PerCpu<M>, fifo: Option<Fifo>) {
+    let frames = fifo.iter().flat_map(Fifo::frames);
+    frames.for_each(|mfn| let_go(cpu, mfn));
 }

@@ -56,7 +56,11 @@ struct Guest<M: Machine> {
 pub fn device_interrupt<M: Machine>(cpu: &PerCpu<M>, vector: u8) {
     let line = {
         let vectors = cpu.hv.irqs.vectors.get(cpu.id.index());
-        vectors.and_then(|vectors| vectors.lock().get(&vector).cloned())
+        vectors.and_then(|vectors| {
+            let vectors = vectors.lock();
+            let at = place(&vectors, vector).ok()?;
+            vectors.get(at).map(|(_, line)| Arc::clone(line))
+        })
     };
     match line {
         Some(line) => line.interrupt(cpu),
@@ -211,10 +215,13 @@ impl<M: Machine> Line<M> {
         state: &mut State<M>,
         cpu: CpuId,
     ) -> Result<(), Errno> {
+        let vectors = hv.irqs.vectors.get(cpu.index()).ok_or(Errno::EINVAL)?;
+        let mut vectors = vectors.lock();
+        vectors.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let vector = hv.machine.alloc_vector(cpu).ok_or(Errno::ENOSPC)?;
-        if let Some(vectors) = hv.irqs.vectors.get(cpu.index()) {
-            vectors.lock().insert(vector, Arc::clone(self));
-        }
+        let (Ok(at) | Err(at)) = place(&vectors, vector);
+        vectors.insert(at, (vector, Arc::clone(self)));
+        drop(vectors);
         drop_vector(hv, state.before.take());
         state.before = state.at.replace((cpu, vector));
         Ok(())
@@ -313,10 +320,19 @@ impl<M: Machine> Line<M> {
     }
 }
 
+/// Where a vector is among a CPU's, or belongs.
+fn place<M: Machine>(vectors: &[(u8, Arc<Line<M>>)], vector: u8) -> Result<usize, usize> {
+    vectors.binary_search_by_key(&vector, |(vector, _)| *vector)
+}
+
 fn drop_vector<M: Machine>(hv: &Hypervisor<M>, vector: Option<(CpuId, u8)>) {
     let Some((cpu, vector)) = vector else { return };
     if let Some(vectors) = hv.irqs.vectors.get(cpu.index()) {
-        let line = vectors.lock().remove(&vector);
+        let line = {
+            let mut vectors = vectors.lock();
+            let at = place(&vectors, vector).ok();
+            at.map(|at| vectors.remove(at))
+        };
         drop(line);
     }
     hv.machine.free_vector(cpu, vector);

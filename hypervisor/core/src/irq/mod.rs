@@ -47,8 +47,8 @@ pub struct Irqs<M: Machine> {
     tables: RwLock<Vec<(u64, u64)>>,
 }
 
-/// A CPU's vectors that belong to lines.
-type Vectors<M> = BTreeMap<u8, Arc<Line<M>>>;
+/// A CPU's vectors that belong to lines, in ascending order.
+type Vectors<M> = Vec<(u8, Arc<Line<M>>)>;
 
 /// What is known of a GSI.
 struct Gsi<M: Machine> {
@@ -61,7 +61,7 @@ struct Gsi<M: Machine> {
 impl<M: Machine> Default for Irqs<M> {
     fn default() -> Self {
         Self {
-            vectors: (0..MAX_CPUS).map(|_| Mutex::new(BTreeMap::new())).collect(),
+            vectors: (0..MAX_CPUS).map(|_| Mutex::new(Vec::new())).collect(),
             gsis: Mutex::new(BTreeMap::new()),
             devices: Mutex::new(Devices::default()),
             tables: RwLock::new(Vec::new()),

@@ -164,15 +164,12 @@ pub(super) fn remove<M: Machine>(hv: &Hypervisor<M>, function: Function) -> Resu
 
 /// Works out anew where MSI-X tables in use are.
 pub(super) fn update_tables<M: Machine>(hv: &Hypervisor<M>) {
-    let tables = {
-        let devices = hv.irqs.devices.lock();
-        devices
-            .values()
-            .filter_map(|device| device.msix)
-            .map(|table| table.bytes())
-            .collect()
-    };
-    *hv.irqs.tables.write() = tables;
+    let devices = hv.irqs.devices.lock();
+    let in_use = devices.values().filter_map(|device| device.msix);
+    // The list's memory is used again: it grows only where a table is added.
+    let mut tables = hv.irqs.tables.write();
+    tables.clear();
+    tables.extend(in_use.map(|table| table.bytes()));
 }
 
 /// Runs with a function that dom0 has reported or that at least answers; `ENODEV` otherwise.

@@ -15,6 +15,7 @@ use crate::irq::pci::{self, Function, update_tables, with_device};
 use crate::irq::{pirq, with_gsi};
 use crate::machine::{GsiMode, Machine};
 use crate::mm::MmError;
+use crate::mm::growth::with_room;
 use crate::percpu::Cx;
 use crate::types::DomId;
 
@@ -59,7 +60,7 @@ pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
         }
         abi::PHYSDEVOP_MAP_PIRQ => {
             let mut op: abi::MapPirq = read(cx, arg)?;
-            map_pirq(cx, &mut op)?;
+            with_room(cx.cpu, || map_pirq(cx, &mut op))?;
             GuestHandle::new(arg).write(cx.machine(), &op)?;
         }
         abi::PHYSDEVOP_UNMAP_PIRQ => {
@@ -73,7 +74,7 @@ pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
         }
         abi::PHYSDEVOP_GET_FREE_PIRQ => {
             let mut op: abi::GetFreePirq = read(cx, arg)?;
-            op.pirq = free_pirq(cx, op.type_)?;
+            op.pirq = with_room(cx.cpu, || free_pirq(cx, op.type_))?;
             GuestHandle::new(arg).write(cx.machine(), &op)?;
         }
         abi::PHYSDEVOP_ALLOC_IRQ_VECTOR => {
@@ -83,7 +84,7 @@ pub fn physdev_op<M: Machine>(cx: &Cx<'_, M>, cmd: u64, arg: u64) -> HcResult {
             op.vector = op.irq;
             GuestHandle::new(arg).write(cx.machine(), &op)?;
         }
-        _ => return of_host(cx, cmd, arg),
+        _ => return with_room(cx.cpu, || of_host(cx, cmd, arg)),
     }
     Ok(0)
 }

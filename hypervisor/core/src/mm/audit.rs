@@ -4,6 +4,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
+
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
@@ -25,20 +27,14 @@ pub struct Mismatch {
     pub counted: u64,
 }
 
-/// References that are not in page tables: (frame, how many type references).
-pub type Others = Vec<Mfn>;
-
-/// Type references that a domain's vCPUs hold: roots and descriptor tables.
-pub fn held_by_vcpus<M: Machine>(domain: &Domain<M>) -> Others {
-    let mut held = Vec::new();
+/// Calls `found` with each type reference that a domain's vCPUs hold: roots and descriptor tables.
+fn held_by_vcpus<M: Machine>(domain: &Domain<M>, found: &mut dyn FnMut(Mfn)) {
     for vcpu in domain.vcpus.read().iter() {
         let arch = vcpu.arch.lock();
-        held.extend(arch.kernel_root);
-        held.extend(arch.user_root);
-        held.extend(arch.gdt.iter().flatten());
-        held.extend(arch.ldt_pages.iter().flatten());
+        let roots = arch.kernel_root.iter().chain(&arch.user_root);
+        let pages = arch.gdt.iter().chain(&arch.ldt_pages).flatten();
+        roots.chain(pages).copied().for_each(&mut *found);
     }
-    held
 }
 
 /// Recounts the page-table types of a domain's frames; nothing of the domain runs meanwhile.
@@ -58,6 +54,9 @@ pub fn recount<M: Machine>(machine: &M, domain: &Domain<M>, held: &[Mfn]) -> Vec
         .collect()
 }
 
+/// Most mismatches that are told one by one.
+const TOLD: usize = 16;
+
 /// What a recount of the whole host found.
 #[derive(Debug, Default)]
 pub struct Recount {
@@ -66,21 +65,19 @@ pub struct Recount {
     /// How many frames have a count that is not what their references add up to.
     pub wrong: u64,
     /// The first of them.
-    pub first: Vec<Mismatch>,
+    pub first: ArrayVec<Mismatch, TOLD>,
 }
 
 /// Recounts the types of all frames of the host, while no guest runs. `None` if there is not
 /// enough free memory for the counters, which take a thousandth of all memory. Other CPUs must be able to flush their
 /// TLBs meanwhile.
 pub fn recount_all<M: Machine>(cpu: &PerCpu<M>) -> Option<Recount> {
-    /// Most mismatches that are told one by one.
-    const TOLD: usize = 16;
     let hv = cpu.hv;
     let machine = &hv.machine;
     let counters = Counters::new(cpu)?;
     let mut add = |mfn| counters.add(mfn);
-    for domain in hv.domains.from(DomId::DOM0, usize::MAX) {
-        held_by_vcpus(&domain).into_iter().for_each(&mut add);
+    for domain in hv.domains.from(DomId::DOM0) {
+        held_by_vcpus(&domain, &mut add);
     }
     let all = || (0..machine.max_frame().0).map(Mfn);
     let mut result = Recount::default();
@@ -91,9 +88,7 @@ pub fn recount_all<M: Machine>(cpu: &PerCpu<M>) -> Option<Recount> {
     let memory = all().filter(|mfn| !machine.is_mappable_io(*mfn));
     for wrong in memory.filter_map(|mfn| compare(machine, mfn, counters.get(mfn))) {
         result.wrong += 1;
-        if result.first.len() < TOLD {
-            result.first.push(wrong);
-        }
+        let _ = result.first.try_push(wrong);
     }
     Some(result)
 }

@@ -3,21 +3,27 @@
 //! The byte heap asks for memory wherever something is allocated, perhaps with locks held, so it cannot wait there for
 //! other CPUs to flush their TLBs. A few blocks are kept ready that need no flush, and what was taken of them is replaced
 //! on the way out to a guest, where no lock is held.
+//!
+//! Where an allocation cannot fail, for want of a way to ask for it, `with_room` makes sure beforehand that it will not:
+//! one block is left for that whatever happens, and while it is used up nobody else gets anything of it.
+
+use alloc::boxed::Box;
 
 use arrayvec::ArrayVec;
+use oxen_abi::errno::Errno;
 
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::mm::{flush_last_use, last_use, low_memory, tlb};
 use crate::percpu::{Pending, PerCpu};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::types::{CpuId, Mfn, PAGE_SIZE};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::types::{CpuId, Mfn};
 
-/// Order of the blocks that are kept: 512 KiB.
-const ORDER: u8 = 7;
-/// Frames that are kept at least.
-const READY: u64 = 1 << ORDER;
+/// Order of the blocks that are kept: 128 KiB.
+const ORDER: u8 = 5;
+/// Frames that are kept at least: 512 KiB.
+const READY: u64 = 4 << ORDER;
 /// Blocks of fewer frames are of no use: an object that fills a page does not fit in.
 const SMALLEST: u8 = 1;
 /// The largest block that is found for a request which none was large enough for: 16 MiB.
@@ -38,6 +44,10 @@ pub struct Growth {
     short: AtomicBool,
     /// Order of a block that was asked for and not there; 0 = none.
     missed: AtomicU8,
+    /// The CPU in [`with_room`], as its number plus one; 0 = none.
+    holder: AtomicU32,
+    /// The same, once it uses up the block that was left for it.
+    keeper: AtomicU32,
     /// Guests run, so that free frames can have been theirs.
     guests: AtomicBool,
 }
@@ -54,14 +64,22 @@ impl Growth {
         self.frames.load(Ordering::Acquire)
     }
 
-    /// The smallest block of at least 2^`order` frames.
-    fn pop(&self, order: u8) -> Option<Block> {
+    /// The smallest block of at least 2^`order` frames; but none that is left for [`with_room`], unless `cpu` is there.
+    fn pop(&self, cpu: CpuId, order: u8) -> Option<Block> {
         let mut ready = self.ready.lock();
+        let holds = self.holder.load(Ordering::SeqCst) == number(cpu);
+        let order = if holds { order.max(ORDER) } else { order };
         let fitting = ready.iter().enumerate();
-        let (at, _) = fitting
+        let (at, &(_, size)) = fitting
             .filter(|(_, block)| block.1 >= order)
             .min_by_key(|(_, block)| block.1)?;
+        if !holds && size >= ORDER && large(&ready) <= 1 {
+            return None;
+        }
         let block = ready.swap_remove(at);
+        if holds {
+            self.keeper.store(number(cpu), Ordering::SeqCst);
+        }
         self.frames.fetch_sub(1 << block.1, Ordering::AcqRel);
         Some(block)
     }
@@ -76,6 +94,57 @@ impl Growth {
     }
 }
 
+const fn number(cpu: CpuId) -> u32 {
+    cpu.0 as u32 + 1
+}
+
+/// How many blocks are enough for [`with_room`].
+fn large(ready: &[Block]) -> usize {
+    ready.iter().filter(|block| block.1 >= ORDER).count()
+}
+
+/// Whether CPU `cpu` is to get no bytes now: another one uses up the block that was left for it. Asked with the byte
+/// heap locked.
+#[inline]
+pub fn refuses<M: Machine>(hv: &Hypervisor<M>, cpu: impl FnOnce() -> CpuId) -> bool {
+    let keeper = hv.growth.keeper.load(Ordering::SeqCst);
+    keeper != 0 && keeper != number(cpu())
+}
+
+/// Runs something in which allocations are not asked for in a way that can fail, of 64 KiB in all at the most. `ENOMEM`,
+/// without running it, if there is not so much. With no lock held that another CPU could wait for with interrupts off.
+pub(crate) fn with_room<M: Machine, T, E: From<Errno>>(
+    cpu: &PerCpu<M>,
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let growth = &cpu.hv.growth;
+    let me = number(cpu.id);
+    if !growth.guests.load(Ordering::Acquire) || growth.holder.load(Ordering::Relaxed) == me {
+        return run();
+    }
+    while growth
+        .holder
+        .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed)
+        .is_err()
+    {
+        cpu.hv.machine.relax();
+    }
+    let left = || large(&growth.ready.lock()) > 0;
+    let outcome = if left() || (add(cpu, ORDER) && left()) {
+        run()
+    } else {
+        Err(Errno::ENOMEM.into())
+    };
+    growth.keeper.store(0, Ordering::SeqCst);
+    growth.holder.store(0, Ordering::SeqCst);
+    outcome
+}
+
+/// A box, or `ENOMEM`. As [`with_room`].
+pub(crate) fn boxed<M: Machine, T>(cpu: &PerCpu<M>, value: T) -> Result<Box<T>, Errno> {
+    with_room(cpu, || Ok(Box::new(value)))
+}
+
 /// For the byte heap, on CPU `cpu`: a block of at least 2^`order` frames that is its own from now on, as first frame and
 /// order. It waits for nobody and takes no bytes.
 pub fn take<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId, order: u8) -> Option<(Mfn, u8)> {
@@ -84,7 +153,9 @@ pub fn take<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId, order: u8) -> Option<(Mf
         return free_block(hv, order, |_| true);
     }
     let flushed = |(first, order): Block| tlb::all_flushed(hv, last_use(hv, first, order));
-    let block = growth.pop(order).or_else(|| free_block(hv, order, flushed));
+    let block = growth
+        .pop(cpu, order)
+        .or_else(|| free_block(hv, order, flushed));
     if block.is_none() {
         growth.missed.fetch_max(order, Ordering::AcqRel);
     }
@@ -125,17 +196,14 @@ pub(crate) fn refill<M: Machine>(cpu: &PerCpu<M>) {
     if (ORDER + 1..=LARGEST).contains(&missed) {
         add(cpu, missed);
     }
-    let full = prepare(cpu, 0);
-    growth.short.store(!full, Ordering::Relaxed);
+    growth.short.store(!fill(cpu), Ordering::Relaxed);
     low_memory::check(cpu.hv);
 }
 
-/// Finds memory for `bytes` bytes beyond what is ready always, for a request that is about to use so many. Whether it
-/// did. With no lock held.
-pub(crate) fn prepare<M: Machine>(cpu: &PerCpu<M>, bytes: usize) -> bool {
-    let frames = (bytes as u64).div_ceil(PAGE_SIZE);
+/// Makes blocks ready until there are enough. Whether there are.
+fn fill<M: Machine>(cpu: &PerCpu<M>) -> bool {
     let mut order = ORDER;
-    while cpu.hv.growth.frames() < READY + frames {
+    while cpu.hv.growth.frames() < READY {
         if add(cpu, order) {
             continue;
         }
@@ -163,7 +231,6 @@ fn add<M: Machine>(cpu: &PerCpu<M>, order: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use alloc::boxed::Box;
     use alloc::sync::Arc;
     use alloc::vec::Vec;
 
@@ -191,6 +258,45 @@ mod tests {
         (host, domain)
     }
 
+    /// Takes all that is ready for anyone.
+    fn use_up(hv: &Hypervisor<Sim>) {
+        for left in (1..4).rev() {
+            assert_eq!(take(hv, CPU, 1).map(|block| block.1), Some(ORDER));
+            assert_eq!(hv.growth.frames(), left << ORDER);
+        }
+        assert_eq!(take(hv, CPU, 1), None);
+    }
+
+    #[test]
+    fn one_block_is_left_for_what_must_not_fail() {
+        let (host, domain) = used_up();
+        let (hv, other) = (host.hv, CpuId(1));
+        while host.hv.heap.free_frames() > 0 {
+            host.ram(&domain);
+        }
+        use_up(hv);
+        let inside = || {
+            assert!(!refuses(hv, || other));
+            assert_eq!(take(hv, other, 1), None);
+            assert_eq!(take(hv, CPU, 1).map(|block| block.1), Some(ORDER));
+            assert!(refuses(hv, || other) && !refuses(hv, || CPU));
+            // Within it the same is no second use.
+            with_room(&host.cpu, || Ok::<_, Errno>(()))
+        };
+        assert_eq!(with_room(&host.cpu, inside), Ok(()));
+        assert!(!refuses(hv, || other));
+        assert_eq!(hv.growth.frames(), 0);
+        assert_eq!(with_room(&host.cpu, || Ok(())), Err(Errno::ENOMEM));
+        assert_eq!(boxed(&host.cpu, 1), Err(Errno::ENOMEM));
+        // Someone gives memory back.
+        let given = domain.memory.frames(host.machine(), domain.id, 64);
+        for mfn in given {
+            assert!(take_allocation(hv, mfn));
+            put_page(hv, mfn);
+        }
+        assert_eq!(with_room(&host.cpu, || Ok::<_, Errno>(())), Ok(()));
+    }
+
     #[test]
     fn before_guests_run_it_grows_without_a_flush() {
         let host = Host::new();
@@ -205,7 +311,7 @@ mod tests {
         let (host, _domain) = used_up();
         let hv = host.hv;
         assert_eq!(hv.growth.frames(), READY);
-        assert_eq!(take(hv, CPU, 1).map(|block| block.1), Some(ORDER));
+        use_up(hv);
         // There is more, but other CPUs may still write it.
         assert_eq!(take(hv, CPU, 1), None);
         assert_eq!(host.machine().flushes.load(Ordering::Acquire), 0);
@@ -225,8 +331,7 @@ mod tests {
     #[test]
     fn what_all_cpus_have_flushed_is_taken_at_once() {
         let (host, _domain) = used_up();
-        assert!(take(host.hv, CPU, 1).is_some());
-        assert_eq!(take(host.hv, CPU, 1), None);
+        use_up(host.hv);
         tlb::flush_local(&host.cpu);
         assert_eq!(take(host.hv, CPU, 1), None, "the other one has not");
         host.hv
@@ -254,7 +359,7 @@ mod tests {
         assert_eq!(host.hv.growth.frames(), READY);
         assert_eq!(take(host.hv, CPU, 1).map(|block| block.1), Some(1));
         assert_eq!(take(host.hv, CPU, 2), None);
-        assert!(!prepare(&host.cpu, 2 << 20));
+        assert_eq!(with_room(&host.cpu, || Ok(())), Err(Errno::ENOMEM));
     }
 
     #[test]
@@ -265,7 +370,6 @@ mod tests {
         assert_eq!(take(host.hv, CPU, 9).map(|block| block.1), Some(9));
         assert_eq!(take(host.hv, CPU, LARGEST + 1), None);
         refill(&host.cpu);
-        assert!(prepare(&host.cpu, 1 << 20));
-        assert!(host.hv.growth.frames() >= READY + 256);
+        assert_eq!(host.hv.growth.frames(), READY);
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use oxen_abi::errno::Errno;
+
 /// A set of `u64`, as disjoint ranges in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeSet {
@@ -28,6 +30,11 @@ impl RangeSet {
             .is_some_and(|(start, end)| *start <= first && last <= *end)
     }
 
+    /// Makes sure that the next change needs no memory. `ENOMEM`.
+    pub fn make_room(&mut self) -> Result<(), Errno> {
+        self.ranges.try_reserve(1).map_err(|_| Errno::ENOMEM)
+    }
+
     /// Adds `first..=last`.
     pub fn insert(&mut self, first: u64, last: u64) {
         if first > last {
@@ -51,18 +58,26 @@ impl RangeSet {
         if first > last {
             return;
         }
-        let old = core::mem::take(&mut self.ranges);
-        for (start, end) in old {
-            if end < first || last < start {
-                self.ranges.push((start, end));
-                continue;
+        // Of one range two parts may remain.
+        let mut second = None;
+        self.ranges.retain_mut(|(start, end)| {
+            if *end < first || last < *start {
+                return true;
             }
-            if start < first {
-                self.ranges.push((start, first - 1));
+            let beyond = (*end > last).then(|| (last + 1, *end));
+            if *start < first {
+                *end = first - 1;
+                second = beyond;
+                return true;
             }
-            if end > last {
-                self.ranges.push((last + 1, end));
+            if let Some(beyond) = beyond {
+                (*start, *end) = beyond;
             }
+            beyond.is_some()
+        });
+        if let Some(second) = second {
+            let at = self.ranges.partition_point(|range| *range < second);
+            self.ranges.insert(at, second);
         }
     }
 

@@ -2,9 +2,7 @@
 //! domains that were active, by weight, and each domain's among its vCPUs.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::percpu::PerCpu;
 use crate::sched::credit::{self, Priority};
@@ -19,6 +17,8 @@ pub struct DomainSched {
     pub weight: AtomicU32,
     /// Per cent of one CPU; 0 = no cap.
     pub cap: AtomicU32,
+    /// How many of its vCPUs were active in the accounting period before.
+    active: AtomicU32,
 }
 
 impl Default for DomainSched {
@@ -26,6 +26,7 @@ impl Default for DomainSched {
         Self {
             weight: AtomicU32::new(credit::DEFAULT_WEIGHT),
             cap: AtomicU32::new(0),
+            active: AtomicU32::new(0),
         }
     }
 }
@@ -51,37 +52,30 @@ pub(super) fn maybe_account<M: Machine>(cpu: &PerCpu<M>, now: u64) {
     account(cpu);
 }
 
-/// A domain with its vCPUs that were active.
-type Active<M> = (Arc<Domain<M>>, Vec<Arc<Vcpu<M>>>);
-
+/// It takes no memory, for it must be done whether there is any or not: who was active is noted with the vCPUs.
 fn account<M: Machine>(cpu: &PerCpu<M>) {
-    let domains = cpu.hv.domains.from(DomId(0), usize::MAX);
-    let active: Vec<Active<M>> = domains
-        .into_iter()
-        .map(|domain| {
-            let vcpus = domain
-                .vcpus
-                .read()
-                .iter()
-                .filter(|vcpu| was_active(vcpu))
-                .cloned()
-                .collect();
-            (domain, vcpus)
-        })
-        .filter(|(_, vcpus): &(_, Vec<_>)| !vcpus.is_empty())
-        .collect();
-    let total: u32 = active
-        .iter()
-        .map(|(domain, _)| domain.sched.weight.load(Ordering::Relaxed))
-        .fold(0, u32::saturating_add);
+    let mut total = 0u32;
+    for domain in cpu.hv.domains.from(DomId::DOM0) {
+        let vcpus = domain.each_vcpu();
+        let active = vcpus.map(|vcpu| u32::from(note_active(&vcpu))).sum();
+        domain.sched.active.store(active, Ordering::Relaxed);
+        if active > 0 {
+            total = total.saturating_add(domain.sched.weight.load(Ordering::Relaxed));
+        }
+    }
     let cpus = u32::try_from(cpu.hv.serving().iter().count()).unwrap_or(1);
-    for (domain, vcpus) in &active {
+    for domain in cpu.hv.domains.from(DomId::DOM0) {
+        let count = domain.sched.active.load(Ordering::Relaxed);
+        if count == 0 {
+            continue;
+        }
         let weight = domain.sched.weight.load(Ordering::Relaxed);
         let cap = domain.sched.cap.load(Ordering::Relaxed);
-        let count = u32::try_from(vcpus.len()).unwrap_or(u32::MAX);
-        let share = credit::share(cpus, weight, total, count, cap);
-        for vcpu in vcpus {
-            give(vcpu, share, cap != 0);
+        // A weight may have been changed meanwhile.
+        let share = credit::share(cpus, weight, total.max(weight), count, cap);
+        let sharing = |vcpu: &Arc<Vcpu<M>>| vcpu.sched.shares.load(Ordering::Relaxed);
+        for vcpu in domain.each_vcpu().filter(sharing) {
+            give(&vcpu, share, cap != 0);
         }
     }
     for id in cpu.hv.machine.cpus().iter() {
@@ -89,10 +83,12 @@ fn account<M: Machine>(cpu: &PerCpu<M>) {
     }
 }
 
-/// Whether a vCPU ran or waited for a CPU since the last accounting.
-fn was_active<M: Machine>(vcpu: &Vcpu<M>) -> bool {
+/// Notes whether a vCPU ran or waited for a CPU since the last accounting, and tells it.
+fn note_active<M: Machine>(vcpu: &Vcpu<M>) -> bool {
     let waits = vcpu.sched.is_running() || crate::sched::is_runnable(vcpu);
-    vcpu.sched.active.swap(waits, Ordering::Relaxed) || waits
+    let active = vcpu.sched.active.swap(waits, Ordering::Relaxed) || waits;
+    vcpu.sched.shares.store(active, Ordering::Relaxed);
+    active
 }
 
 fn give<M: Machine>(vcpu: &Vcpu<M>, share: i32, capped: bool) {

@@ -53,6 +53,8 @@ pub struct VcpuSched {
     priority: AtomicU8,
     /// Whether it ran or was runnable in this accounting period.
     pub(super) active: AtomicBool,
+    /// Whether it gets a share of the credits that the accounting hands out.
+    pub(super) shares: AtomicBool,
     affinity: Mutex<Affinity>,
     /// Whether there is any affinity: mostly there is not, and then the lock is not needed.
     choosy: AtomicBool,
@@ -66,6 +68,7 @@ impl Default for VcpuSched {
             credits: AtomicI32::new(0),
             priority: AtomicU8::new(Priority::Under as u8),
             active: AtomicBool::new(false),
+            shares: AtomicBool::new(false),
             affinity: Mutex::new(Affinity::default()),
             choosy: AtomicBool::new(false),
         }

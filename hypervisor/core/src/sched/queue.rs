@@ -2,6 +2,9 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use oxen_abi::errno::Errno;
 
 use crate::machine::Machine;
 use crate::sched::credit::Priority;
@@ -78,16 +81,36 @@ impl<M: Machine> RunQueue<M> {
         self.len() == 0
     }
 
-    /// Those that wait, in order, for a debug key.
-    pub fn snapshot(&self) -> alloc::vec::Vec<Arc<Vcpu<M>>> {
-        self.waiting.lock().iter().map(Arc::clone).collect()
+    /// Those that wait, in order, for a debug key; none if there is no memory for the list.
+    pub fn snapshot(&self) -> Vec<Arc<Vcpu<M>>> {
+        let waiting = self.waiting.lock();
+        let mut all = Vec::new();
+        if all.try_reserve_exact(waiting.len()).is_ok() {
+            all.extend(waiting.iter().cloned());
+        }
+        all
     }
 
-    /// Sorts anew after priorities have changed.
+    /// Sorts anew after priorities have changed: one after the other put where it belongs, which takes no memory.
     pub(super) fn resort(&self) {
-        self.waiting
-            .lock()
-            .make_contiguous()
-            .sort_by_key(|vcpu| vcpu.sched.priority());
+        let mut waiting = self.waiting.lock();
+        let vcpus = waiting.make_contiguous();
+        for end in 1..vcpus.len() {
+            let Some((last, sorted)) = vcpus.get(..=end).and_then(|part| part.split_last()) else {
+                return;
+            };
+            let priority = last.sched.priority();
+            let at = sorted.partition_point(|other| other.sched.priority() <= priority);
+            if let Some(moved) = vcpus.get_mut(at..=end) {
+                moved.rotate_right(1);
+            }
+        }
+    }
+
+    /// Room for so many in all, so that to add one takes no memory. `ENOMEM`.
+    pub(super) fn make_room(&self, vcpus: usize) -> Result<(), Errno> {
+        let mut waiting = self.waiting.lock();
+        let more = vcpus.saturating_sub(waiting.len());
+        waiting.try_reserve(more).map_err(|_| Errno::ENOMEM)
     }
 }

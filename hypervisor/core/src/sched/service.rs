@@ -14,6 +14,7 @@ use crate::percpu::{Cx, Pending};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::{CpuId, DomId};
+use crate::vcpu::Vcpu;
 
 /// Which CPUs serve may be changed, and vCPUs tied to CPUs, by one caller at a time.
 #[derive(Default)]
@@ -66,18 +67,19 @@ pub fn take_out<M: Machine>(cx: &Cx<'_, M>, cpu: CpuId) -> Result<(), Errno> {
             return Ok(());
         }
         left.remove(cpu);
-        let vcpus = cx.hv.domains.from(DomId::DOM0, usize::MAX);
-        let vcpus = vcpus.iter().flat_map(|domain| domain.vcpus.read().clone());
-        let bound: alloc::vec::Vec<_> = vcpus
-            .filter(|vcpu| !usable(vcpu.sched.affinity().0, &left))
-            .collect();
-        if bound.iter().any(|vcpu| vcpu.sched.is_tied()) {
-            return Err(Errno::EBUSY);
+        let is_bound = |vcpu: &Vcpu<M>| !usable(vcpu.sched.affinity().0, &left);
+        for domain in cx.hv.domains.from(DomId::DOM0) {
+            let mut vcpus = domain.each_vcpu();
+            if vcpus.any(|vcpu| is_bound(&vcpu) && vcpu.sched.is_tied()) {
+                return Err(Errno::EBUSY);
+            }
         }
-        for vcpu in bound {
-            let (domain, id) = (vcpu.domain.id.0, vcpu.id.0);
-            crate::log_warning!(cx.hv, "Breaking affinity for d{domain}v{id}");
-            vcpu.sched.set_hard_affinity(None)?;
+        for domain in cx.hv.domains.from(DomId::DOM0) {
+            for vcpu in domain.each_vcpu().filter(|vcpu| is_bound(vcpu)) {
+                let (domain, id) = (domain.id.0, vcpu.id.0);
+                crate::log_warning!(cx.hv, "Breaking affinity for d{domain}v{id}");
+                vcpu.sched.set_hard_affinity(None)?;
+            }
         }
         cx.hv.service.out.fetch_add(1, Ordering::AcqRel);
         shared.out_of_service.store(true, Ordering::Release);

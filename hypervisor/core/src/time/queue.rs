@@ -4,6 +4,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use oxen_abi::errno::Errno;
+
 use crate::machine::Machine;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -120,14 +122,22 @@ impl<M: Machine> TimerQueue<M> {
         self.first.store(first, Ordering::Release);
     }
 
-    /// All timers, for a debug key: deadline, kind, whose.
+    /// Room for so many timers in all, so that to arm one takes no memory. `ENOMEM`.
+    pub(crate) fn make_room(&self, count: usize) -> Result<(), Errno> {
+        let mut timers = self.timers.lock();
+        let more = count.saturating_sub(timers.len());
+        timers.try_reserve(more).map_err(|_| Errno::ENOMEM)
+    }
+
+    /// All timers, for a debug key: deadline, kind, whose; none if there is no memory for the list.
     pub fn snapshot(&self) -> Vec<(u64, Kind, DomId, VcpuId)> {
         let timers = self.timers.lock();
-        timers
-            .iter()
-            .rev()
-            .map(|t| (t.deadline, t.kind, t.vcpu.domain.id, t.vcpu.id))
-            .collect()
+        let mut all = Vec::new();
+        if all.try_reserve_exact(timers.len()).is_ok() {
+            let line = |t: &Timer<M>| (t.deadline, t.kind, t.vcpu.domain.id, t.vcpu.id);
+            all.extend(timers.iter().rev().map(line));
+        }
+        all
     }
 
     /// When the earliest expires.

@@ -1,5 +1,7 @@
 //! `vcpu_guest_context`: a vCPU's whole state as tools and guests hand it over.
 
+use alloc::boxed::Box;
+
 use oxen_abi::arch_x86::*;
 use oxen_abi::errno::Errno;
 
@@ -8,7 +10,7 @@ use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::mm::frame::PageType;
 use crate::mm::types::{MmError, get_type, put_type};
-use crate::mm::{get_page, put_page};
+use crate::mm::{get_page, growth, put_page};
 use crate::percpu::{Cx, PerCpu};
 use crate::sync::atomic::Ordering;
 use crate::types::Mfn;
@@ -30,7 +32,7 @@ pub fn set_from_guest<M: Machine>(
     vcpu: &Vcpu<M>,
     context: GuestHandle<VcpuGuestContext>,
 ) -> Result<(), MmError> {
-    let context = alloc::boxed::Box::new(context.read(cx.machine())?);
+    let context = growth::boxed(cx.cpu, context.read(cx.machine())?)?;
     apply(cx.cpu, cx.domain(), vcpu, &context)
 }
 
@@ -161,10 +163,10 @@ fn sanitise(context: &VcpuGuestContext) -> CpuUserRegs {
     regs
 }
 
-/// Writes down the context of a vCPU that does not run.
-pub fn read<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> alloc::boxed::Box<VcpuGuestContext> {
-    let mut context: alloc::boxed::Box<VcpuGuestContext> =
-        alloc::boxed::Box::new(crate::guest::zeroed());
+/// Writes down the context of a vCPU that does not run. `ENOMEM`.
+pub fn read<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> Result<Box<VcpuGuestContext>, Errno> {
+    let machine = &cpu.hv.machine;
+    let mut context: Box<VcpuGuestContext> = growth::boxed(cpu, crate::guest::zeroed())?;
     let arch = vcpu.arch.lock();
     let kernel = vcpu.kernel_mode.load(Ordering::Acquire);
     context.user_regs = arch.regs;
@@ -197,5 +199,5 @@ pub fn read<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> alloc::boxed::Box<VcpuGu
     context.debugreg = arch.debug;
     context.vm_assist = vcpu.domain.vm_assist.load(Ordering::Acquire);
     arch.traps.store_context(&mut context);
-    context
+    Ok(context)
 }

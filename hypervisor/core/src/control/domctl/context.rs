@@ -12,7 +12,7 @@ use crate::domain::Domain;
 use crate::error::Stop;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
-use crate::mm::MmError;
+use crate::mm::{MmError, growth};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
 use crate::trap::{Callback, CallbackKind};
@@ -54,7 +54,7 @@ pub(super) fn get<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &mut U
         if !vcpu.initialised.load(Ordering::Acquire) {
             return Err(Errno::ENODATA.into());
         }
-        let context = context::read(cx.machine(), vcpu);
+        let context = context::read(cx.cpu, vcpu)?;
         GuestHandle::<VcpuGuestContext>::new(request.ctxt).write(cx.machine(), &context)?;
         Ok(Answer::Done)
     })
@@ -76,7 +76,7 @@ pub(super) fn set<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union
             return Ok(Answer::Done);
         }
         let handle = GuestHandle::<VcpuGuestContext>::new(request.ctxt);
-        let context = alloc::boxed::Box::new(handle.read(cx.machine())?);
+        let context = growth::boxed(cx.cpu, handle.read(cx.machine())?)?;
         context::apply(cx.cpu, domain, vcpu, &context).map_err(|error| match error {
             MmError::Errno(errno) => Stop::Errno(errno),
             MmError::Restart => Stop::Restart([0; 6]),

@@ -74,7 +74,7 @@ pub(super) fn max_vcpus<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: 
     if Arc::ptr_eq(domain, cx.domain()) || max != domain.max_vcpus {
         return Err(Errno::EINVAL.into());
     }
-    domain::add_vcpus(cx.hv, domain, max as usize)?;
+    domain::add_vcpus(cx.cpu, domain, max as usize)?;
     Ok(Answer::Done)
 }
 

@@ -11,12 +11,14 @@ use crate::machine::Machine;
 use crate::mm::ranges::RangeSet;
 use crate::percpu::Cx;
 
-fn change(set: &mut RangeSet, allow: u8, first: u64, last: u64) {
+fn change(set: &mut RangeSet, allow: u8, first: u64, last: u64) -> Result<(), Errno> {
+    set.make_room()?;
     if allow != 0 {
         set.insert(first, last);
     } else {
         set.remove(first, last);
     }
+    Ok(())
 }
 
 /// `irq_permission`.
@@ -33,7 +35,7 @@ pub(super) fn irq<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Union
         allow_access,
         pirq,
         pirq,
-    );
+    )?;
     Ok(Answer::Done)
 }
 
@@ -60,7 +62,7 @@ pub(super) fn iomem<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Uni
         allow_access,
         first_mfn,
         last,
-    );
+    )?;
     Ok(Answer::Done)
 }
 
@@ -94,7 +96,7 @@ pub(super) fn ports<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>, u: &Uni
         allow_access,
         first,
         last,
-    );
+    )?;
     Ok(Answer::Done)
 }
 

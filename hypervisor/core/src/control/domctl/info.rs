@@ -17,9 +17,9 @@ use crate::vcpu::{Paused, Vcpu};
 /// `getdomaininfo`: of the domain, or of the next one if there is none with that number. `ESRCH`
 /// if there is none after it either.
 pub(super) fn next<M: Machine>(cx: &Cx<'_, M>, op: &mut Domctl) -> Outcome {
-    let found = cx.hv.domains.from(DomId(op.domain), 1);
-    let domain = found.first().ok_or(Errno::ESRCH)?;
-    let info = domain_info(cx, domain);
+    let domain = cx.hv.domains.from(DomId(op.domain)).next();
+    let domain = domain.ok_or(Errno::ESRCH)?;
+    let info = domain_info(cx, &domain);
     op.domain = info.domain;
     put(&mut op.u, &info)
 }

@@ -21,6 +21,7 @@ use crate::domain::Domain;
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
+use crate::mm::growth::with_room;
 use crate::percpu::Cx;
 use crate::types::DomId;
 
@@ -105,8 +106,8 @@ fn on_domain<M: Machine>(
         XEN_DOMCTL_IOPORT_PERMISSION => device::ports(cx, domain, u),
         XEN_DOMCTL_MEMORY_MAPPING => device::mapping(cx, u),
 
-        XEN_DOMCTL_GET_CPU_POLICY => policy::get(cx, domain, u),
-        XEN_DOMCTL_SET_CPU_POLICY => policy::set(cx, domain, u),
+        XEN_DOMCTL_GET_CPU_POLICY => with_room(cx.cpu, || policy::get(cx, domain, u)),
+        XEN_DOMCTL_SET_CPU_POLICY => with_room(cx.cpu, || policy::set(cx, domain, u)),
 
         // No IOMMU; no paging of the hypervisor's; no cache control, no virtual NUMA.
         XEN_DOMCTL_ASSIGN_DEVICE

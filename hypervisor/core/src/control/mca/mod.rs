@@ -82,7 +82,7 @@ fn fetch<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     (request.flags, request.fetch_id) = match record {
         None => (XEN_MC_NODATA, 0),
         Some((id, info)) => {
-            GuestHandle::new(request.data).write(cx.machine(), &*info)?;
+            GuestHandle::new(request.data).write(cx.machine(), &info)?;
             records.fetched(id);
             (XEN_MC_OK, id)
         }

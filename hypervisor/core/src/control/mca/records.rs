@@ -1,6 +1,5 @@
 //! Records of corrected errors, until dom0 has fetched and acknowledged them.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use oxen_abi::mca::{
@@ -34,7 +33,7 @@ pub struct Report {
 struct Record {
     id: u64,
     fetched: bool,
-    info: Box<McInfo>,
+    info: McInfo,
 }
 
 #[derive(Default)]
@@ -65,10 +64,10 @@ impl MachineChecks {
     }
 
     /// The oldest record that was not fetched yet, and its id.
-    pub(super) fn oldest(&self) -> Option<(u64, Box<McInfo>)> {
+    pub(super) fn oldest(&self) -> Option<(u64, McInfo)> {
         let queue = self.0.lock();
         let record = queue.records.iter().find(|record| !record.fetched)?;
-        Some((record.id, record.info.clone()))
+        Some((record.id, record.info))
     }
 
     /// A record has reached dom0.
@@ -89,7 +88,7 @@ impl MachineChecks {
 }
 
 /// Two entries: where it was, and what the bank said.
-fn record(place: &Place, report: Report) -> Box<McInfo> {
+fn record(place: &Place, report: Report) -> McInfo {
     let global = McInfoGlobal {
         type_: MC_TYPE_GLOBAL,
         size: size(size_of::<McInfoGlobal>()),
@@ -114,10 +113,10 @@ fn record(place: &Place, report: Report) -> Box<McInfo> {
         mc_ctrl2: 0,
         mc_tsc: report.tsc,
     };
-    let mut info = Box::new(McInfo {
+    let mut info = McInfo {
         mi_nentries: 2,
         ..McInfo::default()
-    });
+    };
     // Both fit: 80 bytes of 760.
     let (first, rest) = info
         .mi_data

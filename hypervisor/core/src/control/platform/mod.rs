@@ -96,7 +96,7 @@ fn set_time<M: Machine>(cx: &Cx<'_, M>, secs: u64, nsecs: u32, system_time: u64)
         .filter(|_| u64::from(nsecs) < NS)
         .ok_or(Errno::EINVAL)?;
     cx.hv.wallclock.set(ns, system_time);
-    for domain in cx.hv.domains.from(DomId::DOM0, usize::MAX) {
+    for domain in cx.hv.domains.from(DomId::DOM0) {
         crate::time::update_wallclock(cx.hv, &domain);
     }
     Ok(Answer::Done)

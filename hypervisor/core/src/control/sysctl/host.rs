@@ -44,24 +44,15 @@ pub(super) fn physical<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     put(u, &info)
 }
 
-/// Domains looked at between two checks whether something is pending.
-const BATCH: usize = 64;
-
 /// `getdomaininfolist`: of domains from a number on.
 pub(super) fn domains<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut request: GetDomainInfoList = take(u);
     let handle = GuestHandle::<GetDomainInfo>::new(request.buffer);
     let room = usize::try_from(request.max_domains).unwrap_or(usize::MAX);
-    let mut first = DomId(request.first_domain);
     let mut written = 0;
-    while written < room {
-        let batch = cx.hv.domains.from(first, BATCH.min(room - written));
-        let Some(last) = batch.last() else { break };
-        first = DomId(last.id.0.saturating_add(1));
-        for domain in &batch {
-            handle.write_at(cx.machine(), written as u64, &domain_info(cx, domain))?;
-            written += 1;
-        }
+    for domain in cx.hv.domains.from(DomId(request.first_domain)).take(room) {
+        handle.write_at(cx.machine(), written, &domain_info(cx, &domain))?;
+        written += 1;
     }
     request.num_domains = u32::try_from(written).unwrap_or(u32::MAX);
     put(u, &request)

@@ -13,6 +13,7 @@ use super::{Answer, Outcome, check_privilege};
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
+use crate::mm::growth::with_room;
 use crate::percpu::Cx;
 
 /// `HYPERVISOR_sysctl`. `EACCES` for another version of the interface, `ENOSYS` for an unknown
@@ -54,7 +55,7 @@ fn dispatch<M: Machine>(cx: &Cx<'_, M>, op: &mut Sysctl) -> Outcome {
         XEN_SYSCTL_PCITOPOINFO => cpu::pci_topology(cx, u),
         XEN_SYSCTL_GET_CPU_LEVELLING_CAPS => cpu::levelling(u),
         XEN_SYSCTL_GET_CPU_FEATURESET => cpu::featureset(cx, u),
-        XEN_SYSCTL_GET_CPU_POLICY => cpu::policy(cx, u),
+        XEN_SYSCTL_GET_CPU_POLICY => with_room(cx.cpu, || cpu::policy(cx, u)),
         XEN_SYSCTL_SCHED_ID => pool::scheduler_id(u),
         XEN_SYSCTL_SCHEDULER_OP => pool::scheduler(u),
         XEN_SYSCTL_CPUPOOL_OP => pool::pool(cx, u),

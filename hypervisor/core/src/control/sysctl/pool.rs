@@ -63,7 +63,7 @@ pub(super) fn pool<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
             if request.cpupool_id != 0 {
                 return Err(Errno::ENOENT.into());
             }
-            let domains = cx.hv.domains.from(DomId::DOM0, usize::MAX).len();
+            let domains = cx.hv.domains.from(DomId::DOM0).count();
             request.sched_id = XEN_SCHEDULER_CREDIT;
             request.n_dom = u32::try_from(domains).unwrap_or(u32::MAX);
             bitmap::write(cx.machine(), &request.cpumap, &cx.hv.serving())?;

@@ -71,7 +71,7 @@ fn a_domain_may_be_kept_to_version_1() {
     };
     let id = crate::types::DomId(3);
     let guest = crate::domain::create(&host.cpu, id, false, &limits).unwrap();
-    crate::domain::add_vcpus(host.hv, &guest, 1).unwrap();
+    crate::domain::add_vcpus(&host.cpu, &guest, 1).unwrap();
     assert_eq!(
         set_version(&host, &guest, 2),
         (Err(Stop::Errno(Errno::ENOSYS)), 1)

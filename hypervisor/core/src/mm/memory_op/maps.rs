@@ -102,6 +102,8 @@ pub(super) fn set_memory_map<M: Machine>(
     }
     let buffer = GuestHandle::<E820Entry>::new(request.map.buffer);
     let mut map = Vec::new();
+    let room = map.try_reserve_exact(request.map.nr_entries as usize);
+    room.map_err(|_| Errno::ENOMEM)?;
     for place in 0..u64::from(request.map.nr_entries) {
         map.push(buffer.read_at(cx.machine(), place)?);
     }
