@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::console::{Console, Lines};
 use crate::monitor;
-use crate::qemu::{Machine, Port};
+use crate::qemu::{Clock, Machine, Port};
 use crate::session::{When, with_log};
 
 /// The longest that a line may take to come.
@@ -45,6 +45,10 @@ pub struct BootRun {
     pub cpus: u32,
     /// Changes to the emulated CPU, as QEMU takes them: `,vendor=GenuineIntel`.
     pub cpu: &'static str,
+    /// Changes to the emulated machine, as QEMU takes them: `,hpet=off`.
+    pub machine: &'static str,
+    /// What the machine's clock follows.
+    pub clock: Clock,
     /// The serial port that is looked at.
     pub port: Port,
     /// What must come, and what is done, in this order.

@@ -171,6 +171,10 @@ const XL: &[Check] = &[
         run: xl::lists,
     },
     Check {
+        name: "xentop",
+        run: xl::xentop,
+    },
+    Check {
         name: "xl dmesg and debug-keys",
         run: xl::dmesg,
     },
@@ -407,6 +411,17 @@ pub const GUEST_RUNS: &[GuestRun] = &[
 
 /// All boots that are judged by the hypervisor's own lines.
 pub const BOOT_RUNS: &[BootRun] = &[
+    BootRun {
+        // A machine whose clock counts instructions has a TSC of 1 GHz.
+        name: "the TSC by the PM timer",
+        machine: ",hpet=off",
+        clock: Clock::Instructions,
+        steps: &[
+            Shows(r"TSC: (1000\.[0-4]|999\.[5-9])\d* MHz by the ACPI PM timer"),
+            Shows("CHECK xen_version/version ok"),
+        ],
+        ..PLAIN
+    },
     BootRun {
         name: "no module",
         steps: &[Shows(
@@ -837,6 +852,8 @@ const PLAIN: BootRun = BootRun {
     modules: &[],
     cpus: 1,
     cpu: "",
+    machine: "",
+    clock: Clock::Host,
     port: Port::Com1,
     steps: &[],
 };

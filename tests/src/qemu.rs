@@ -45,6 +45,8 @@ pub struct Machine {
     pub gdb: bool,
     /// What the machine's clock follows.
     pub clock: Clock,
+    /// Changes to the machine, as QEMU takes them: `,hpet=off`.
+    pub options: &'static str,
     /// Changes to the CPU model, as QEMU takes them: `,vendor=GenuineIntel`.
     pub cpu: &'static str,
     /// Two NUMA nodes, the CPUs and the memory (which must be an even number of MiB and given so) halved.
@@ -100,6 +102,7 @@ impl Machine {
             disk: None,
             gdb: false,
             clock: Clock::Host,
+            options: "",
             cpu: "",
             port: Port::Com1,
             trace: None,
@@ -117,7 +120,7 @@ impl Machine {
         let counted = self.clock == Clock::Instructions;
         qemu.args([
             "-machine",
-            "q35",
+            &format!("q35{}", self.options),
             "-cpu",
             &format!("{}{}", cpu_model(counted)?, self.cpu),
         ]);

@@ -13,11 +13,12 @@ use crate::{cache, paths};
 const FOLDER: &str = "usr/lib/xen-4.17/bin";
 
 /// From [`FOLDER`], to be found as `usr/sbin/NAME` too. Our own daemons keep the names of theirs there.
-const PROGRAMS: [(&str, bool); 6] = [
+const PROGRAMS: [(&str, bool); 7] = [
     ("xl", true),
     ("xen-init-dom0", true),
     ("xenconsole", true),
     ("xenpm", true),
+    ("xentop", true),
     ("xenstored", false),
     ("xenconsoled", false),
 ];
@@ -26,7 +27,7 @@ const PROGRAMS: [(&str, bool); 6] = [
 const XENSTORE: [&str; 6] = ["ls", "read", "write", "list", "rm", "exists"];
 
 /// Packages with libraries.
-const LIBRARIES: [&str; 20] = [
+const LIBRARIES: [&str; 22] = [
     "libxenmisc4.17",
     "libxencall1",
     "libxendevicemodel1",
@@ -44,6 +45,8 @@ const LIBRARIES: [&str; 20] = [
     "libzstd1",
     "zlib1g",
     "libbz2-1.0",
+    "libncurses6",
+    "libtinfo6",
     "liblzo2-2",
     "libfdt1",
     "libc6",

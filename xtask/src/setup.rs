@@ -206,6 +206,8 @@ pub(crate) fn boot_run(run: &BootRun, dir: &Path) -> Result<Machine> {
     };
     Ok(Machine {
         cpu: run.cpu,
+        options: run.machine,
+        clock: run.clock,
         port: run.port,
         monitor: Some(dir.join("monitor")),
         ..Machine::new(run.cpus, MEMORY, boot)

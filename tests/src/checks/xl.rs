@@ -88,6 +88,20 @@ pub fn lists(dom0: &mut Dom0) -> Result<()> {
     Ok(())
 }
 
+/// `xentop -b -i 1` prints a table with dom0 and its vCPUs.
+pub fn xentop(dom0: &mut Dom0) -> Result<()> {
+    let text = dom0.ok("xentop -b -i 1", XM)?;
+    let line = listed(&text, "Domain-0").with_context(|| format!("no Domain-0:\n{text}"))?;
+    // State, CPU seconds, CPU share, memory in KiB; the rest follows.
+    ensure!(
+        line.len() > 6
+            && line.get(1).is_some_and(|seconds| *seconds != "0")
+            && line.get(3).and_then(|kib| kib.parse::<u64>().ok()) > Some(1000 * 1024),
+        "another line for Domain-0:\n{text}"
+    );
+    Ok(())
+}
+
 /// `xl dmesg` shows the boot; `xl debug-keys h` adds the list of keys to it.
 pub fn dmesg(dom0: &mut Dom0) -> Result<()> {
     dom0.ok("xl dmesg | grep -q 'Command line:\\|command line:'", XM)?;
