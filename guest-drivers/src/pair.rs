@@ -5,6 +5,7 @@ mod host;
 mod lifecycle;
 pub(crate) mod logging;
 mod sharing;
+mod shortage;
 mod tools;
 
 use oxen_abi::hypercall::{HYPERVISOR_SCHED_OP, HYPERVISOR_SET_TIMER_OP};
@@ -117,5 +118,6 @@ pub(crate) fn run(line: &CommandLine<'_>) -> bool {
     tools::run(&mut suite);
     logging::run(&mut suite);
     host::run(&mut suite);
+    shortage::run(&mut suite);
     suite.finish()
 }

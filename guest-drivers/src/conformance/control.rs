@@ -234,6 +234,23 @@ fn sysctls(s: &mut Suite<'_>) {
         };
         same!(sysctl(abi::XEN_SYSCTL_AVAILHEAP, &mut arg), Ok(0));
         same!(arg.avail_bytes / 4096, good!(free_pages()));
+        // Two halves of the addresses. (The machine has less than 4 GiB.)
+        let all = arg.avail_bytes;
+        let mut of = |min_bitwidth, max_bitwidth| {
+            arg = abi::AvailHeap {
+                node: -1,
+                min_bitwidth,
+                max_bitwidth,
+                avail_bytes: 1,
+                ..abi::AvailHeap::default()
+            };
+            sysctl(abi::XEN_SYSCTL_AVAILHEAP, &mut arg).map(|_| arg.avail_bytes)
+        };
+        let (low, high) = (good!(of(0, 29)), good!(of(30, 0)));
+        same!(low + high, all);
+        ensure!(high > 0, "none of {all} bytes is above 512 MiB");
+        same!(of(0, 12), Ok(0));
+        same!(of(40, 0), Ok(0));
         Ok(())
     });
     s.check("sysctl/cpu_policy", || {

@@ -140,6 +140,18 @@ impl Heap {
         lists.free.get(node).map_or(0, |zones| zones.iter().sum())
     }
 
+    /// Free frames of a node, or of all, in the zones of addresses of `least` to `most` bits. A zone has the frames
+    /// whose addresses have the same highest bit.
+    pub fn free_between(&self, node: Option<usize>, least: u32, most: u32) -> u64 {
+        let (low, high) = (highest_zone(least), highest_zone(most));
+        let lists = self.lists.lock();
+        let nodes = lists.free.iter().enumerate();
+        let wanted = nodes.filter(|(number, _)| node.is_none_or(|node| node == *number));
+        wanted
+            .flat_map(|(_, zones)| zones.iter().take(high + 1).skip(low))
+            .sum()
+    }
+
     /// Free frames.
     pub fn free_frames(&self) -> u64 {
         self.free.load(Ordering::Acquire)
@@ -446,6 +458,22 @@ mod tests {
         assert!(heap.alloc(&machine, 12, 64).is_none());
         assert_eq!(heap.alloc(&machine, 11, near(1, true)), Some(Mfn(2048)));
         assert_eq!(heap.free_in_node(0), 2047);
+    }
+
+    #[test]
+    fn free_memory_is_told_by_the_width_of_addresses() {
+        let machine = Sim::new(256);
+        let heap = Heap::default();
+        heap.add(&machine, Mfn(16), Mfn(200));
+        let bits = |frames: u32| frames.ilog2() + PAGE_SHIFT;
+        assert_eq!(heap.free_between(None, 0, u64::BITS), 184);
+        // Below frame 32, 64 and 128; from 64 on.
+        assert_eq!(heap.free_between(None, 0, bits(32)), 16);
+        assert_eq!(heap.free_between(None, 0, bits(64)), 48);
+        assert_eq!(heap.free_between(Some(0), 0, bits(128)), 112);
+        assert_eq!(heap.free_between(None, bits(128), bits(128)), 64);
+        assert_eq!(heap.free_between(None, bits(256), u64::BITS), 72);
+        assert_eq!(heap.free_between(Some(1), 0, u64::BITS), 0);
     }
 
     #[test]

@@ -103,13 +103,14 @@ pub(super) fn debug_keys<M: Machine>(cx: &Cx<'_, M>, u: &Union) -> Outcome {
     Ok(Answer::Done)
 }
 
-/// `availheap`: of one node, or of all with node -1. A width has no influence.
+/// `availheap`: of one node, or of all with node -1; of addresses with so many bits, where 0 is no bound.
 pub(super) fn free_memory<M: Machine>(cx: &Cx<'_, M>, u: &mut Union) -> Outcome {
     let mut request: AvailHeap = take(u);
-    let heap = &cx.hv.heap;
+    let (least, most) = (request.min_bitwidth, request.max_bitwidth);
+    let most = if most == 0 { u64::BITS } else { most };
     let free = match usize::try_from(request.node) {
-        Ok(node) => heap.free_in_node(node),
-        Err(_) if request.node == -1 => heap.free_frames(),
+        Ok(node) => cx.hv.heap.free_between(Some(node), least, most),
+        Err(_) if request.node == -1 => cx.hv.heap.free_between(None, least, most),
         Err(_) => 0,
     };
     request.avail_bytes = free << PAGE_SHIFT;
