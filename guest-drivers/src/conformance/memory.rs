@@ -4,11 +4,13 @@ use oxen_abi::Errno;
 use oxen_abi::arch_x86::{MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START};
 use oxen_abi::hypercall::HYPERVISOR_MEMORY_OP;
 use oxen_abi::memory as abi;
-use oxen_abi::xen::DOMID_SELF;
+use oxen_abi::xen::{DOMID_IO, DOMID_SELF, DOMID_XEN};
 
 use super::version::UNMAPPED;
-use super::{Suite, ensure, good, same, skip};
-use crate::sys::{self, hypercall};
+use super::{Suite, ensure, good, place, same, skip, some};
+use crate::pagetable::{self, RO, RW};
+use crate::sys::frame::Frame;
+use crate::sys::{self, hypercall, probe};
 
 /// Issues a memory operation.
 pub(super) fn memory_op(cmd: u32, address: u64) -> hypercall::Result {
@@ -87,6 +89,39 @@ pub(super) fn run(s: &mut Suite<'_>) {
             list.nr_extents
         );
         ensure!(frames[0] != 0, "the first frame is 0");
+        Ok(())
+    });
+    s.check("memory_op/machphys_frames_can_be_mapped", || {
+        let mut frames = [0u64; 16];
+        let mut list = abi::MachphysMfnList {
+            max_extents: 16,
+            extent_start: hypercall::address(&mut frames),
+            ..abi::MachphysMfnList::default()
+        };
+        good!(hypercall::op(
+            HYPERVISOR_MEMORY_OP,
+            abi::XENMEM_MACHPHYS_MFN_LIST,
+            &mut list
+        ));
+        let page = place()?;
+        let entry = some!(pagetable::entry(page.address(), 1)).machine;
+        // The page with the entry of a frame of ours, as tools map it. A piece of the table has 2^18 entries.
+        let ours = Frame::new();
+        let piece = usize::try_from(ours.mfn() >> 18).unwrap_or(usize::MAX);
+        let first = frames.get(piece).copied().filter(|first| *first != 0);
+        let mfn = some!(first) + ours.mfn() % (1 << 18) / 512;
+        let map = |bits, owner| pagetable::update_foreign(entry, mfn << 12 | bits, owner);
+        for owner in [DOMID_SELF, DOMID_IO] {
+            ensure!(map(RO, owner).is_err(), "as a frame of {owner:#x}");
+        }
+        ensure!(map(RW, DOMID_XEN).is_err(), "it can be written");
+        for _ in 0..3 {
+            same!(map(RO, DOMID_XEN), Ok(0));
+            good!(pagetable::flush(page.address()));
+            let at = page.address() + ours.mfn() % 512 * 8;
+            same!(probe::read(at), Ok(ours.pfn()));
+            same!(pagetable::update(entry, 0), Ok(0));
+        }
         Ok(())
     });
     s.check("memory_op/memory_map", || {

@@ -225,6 +225,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// Frames of the M2P table itself, in pieces of 2 MiB: what `XENMEM_machphys_mfn_list` gives.
     fn m2p_frame(&self, piece: u64) -> Option<Mfn>;
 
+    /// Whether a frame is of the M2P table itself.
+    fn is_m2p(&self, _mfn: Mfn) -> bool {
+        false
+    }
+
     // ---- page tables --------------------------------------------------------------------
 
     /// Writes entry `index` of a guest page table. Refuses (returns `false`) a present entry

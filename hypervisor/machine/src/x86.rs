@@ -63,6 +63,9 @@ impl Machine for X86 {
     fn m2p(&self, mfn: Mfn) -> u64 {
         memory::m2p(mfn.0)
     }
+    fn is_m2p(&self, mfn: Mfn) -> bool {
+        memory::is_m2p(mfn.0)
+    }
     fn m2p_frame(&self, piece: u64) -> Option<Mfn> {
         memory::m2p_frame(piece).map(Mfn)
     }

@@ -72,7 +72,7 @@ fn acquire_leaf<M: Machine>(
     let mfn = pte::frame(entry);
     let frame = match cpu.hv.machine.frame(mfn) {
         Some(frame) if frame.get(frames_of) => frame,
-        other => return acquire_other(cpu, domain, mfn, other, entry),
+        other => return acquire_other(cpu, domain, frames_of, other, entry),
     };
     if entry & pte::RW != 0 {
         add_type(cpu, domain, mfn, frame, PageType::Writable)?;
@@ -80,16 +80,26 @@ fn acquire_leaf<M: Machine>(
     Ok(pte::adjust(entry))
 }
 
-/// What is no RAM of the domain's: at most device memory.
+/// What is no RAM of the domain's: at most device memory or, for reading, the machine-to-physical table.
 #[cold]
 fn acquire_other<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
-    mfn: Mfn,
+    frames_of: DomId,
     frame: Option<Frame>,
     entry: u64,
 ) -> Result<u64, MmError> {
+    let mfn = pte::frame(entry);
     match frame {
+        Some(frame) if frames_of == DomId::XEN && cpu.hv.machine.is_m2p(mfn) => {
+            if entry & pte::RW != 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            // Beside one of the hypervisor's own, so that this is never the last to go.
+            frame.keep();
+            crate::mm::hold_page(cpu.hv, mfn);
+            Ok(pte::adjust(entry))
+        }
         Some(frame) if !frame.is_io() => Err(Errno::EINVAL.into()),
         _ => acquire_io(cpu, domain, mfn, entry),
     }

@@ -429,6 +429,13 @@ impl Frame {
         word.count() == 0 || word.has(CountWord::HYPERVISOR | CountWord::FREE)
     }
 
+    /// Gives a frame that the hypervisor has used since boot, and nobody has referred to, a reference of its own.
+    pub(crate) fn keep(&self) {
+        let kept = CountWord::new(DomId::XEN, CountWord::HYPERVISOR, 1);
+        // If there is one already, all is well.
+        let _ = self.exchange_count(CountWord(0), kept);
+    }
+
     /// Whether it is device memory.
     pub fn is_io(&self) -> bool {
         self.count().has(CountWord::IO)
