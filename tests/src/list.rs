@@ -187,6 +187,10 @@ const XL: &[Check] = &[
         run: xl::types,
     },
     Check {
+        name: "xl migrate",
+        run: xl::migrate,
+    },
+    Check {
         name: "xl pause and unpause",
         run: xl::pause_and_unpause,
     },

@@ -13,12 +13,13 @@ use crate::{cache, paths};
 const FOLDER: &str = "usr/lib/xen-4.17/bin";
 
 /// From [`FOLDER`], to be found as `usr/sbin/NAME` too. Our own daemons keep the names of theirs there.
-const PROGRAMS: [(&str, bool); 7] = [
+const PROGRAMS: [(&str, bool); 8] = [
     ("xl", true),
     ("xen-init-dom0", true),
     ("xenconsole", true),
     ("xenpm", true),
     ("xentop", true),
+    ("libxl-save-helper", false),
     ("xenstored", false),
     ("xenconsoled", false),
 ];
