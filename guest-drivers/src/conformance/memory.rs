@@ -17,6 +17,22 @@ pub(super) fn memory_op(cmd: u32, address: u64) -> hypercall::Result {
     hypercall::call(HYPERVISOR_MEMORY_OP, [u64::from(cmd), address])
 }
 
+/// The first frame of each 2 MiB of the machine-to-physical table, and how many there are.
+fn machphys_frames() -> hypercall::Result<([u64; 4], u32)> {
+    let mut frames = [0; 4];
+    let mut list = abi::MachphysMfnList {
+        max_extents: 4,
+        extent_start: hypercall::address(&mut frames),
+        ..abi::MachphysMfnList::default()
+    };
+    hypercall::op(
+        HYPERVISOR_MEMORY_OP,
+        abi::XENMEM_MACHPHYS_MFN_LIST,
+        &mut list,
+    )?;
+    Ok((frames, list.nr_extents))
+}
+
 pub(super) fn run(s: &mut Suite<'_>) {
     let privileged = s.privileged;
     let pages = sys::start_info().nr_pages;
@@ -72,22 +88,8 @@ pub(super) fn run(s: &mut Suite<'_>) {
         Ok(())
     });
     s.check("memory_op/machphys_mfn_list", || {
-        let mut frames = [0u64; 4];
-        let mut list = abi::MachphysMfnList {
-            max_extents: 4,
-            extent_start: hypercall::address(&mut frames),
-            ..abi::MachphysMfnList::default()
-        };
-        good!(hypercall::op(
-            HYPERVISOR_MEMORY_OP,
-            abi::XENMEM_MACHPHYS_MFN_LIST,
-            &mut list
-        ));
-        ensure!(
-            list.nr_extents >= 1 && list.nr_extents <= 4,
-            "{} extents",
-            list.nr_extents
-        );
+        let (frames, count) = good!(machphys_frames());
+        ensure!((1..=4).contains(&count), "{count} extents");
         ensure!(frames[0] != 0, "the first frame is 0");
         Ok(())
     });
@@ -95,17 +97,7 @@ pub(super) fn run(s: &mut Suite<'_>) {
         if !privileged {
             skip!("only tools map them");
         }
-        let mut frames = [0u64; 16];
-        let mut list = abi::MachphysMfnList {
-            max_extents: 16,
-            extent_start: hypercall::address(&mut frames),
-            ..abi::MachphysMfnList::default()
-        };
-        good!(hypercall::op(
-            HYPERVISOR_MEMORY_OP,
-            abi::XENMEM_MACHPHYS_MFN_LIST,
-            &mut list
-        ));
+        let (frames, _) = good!(machphys_frames());
         let page = place()?;
         let entry = some!(pagetable::entry(page.address(), 1)).machine;
         // The page with the entry of a frame of ours, as tools map it. A piece of the table has 2^18 entries.

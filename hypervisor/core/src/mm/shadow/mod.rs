@@ -142,14 +142,20 @@ impl Shadow {
     }
 }
 
-/// Begins to log. No vCPU of the domain runs. `ENOMEM` if there is no memory for the first copies.
+/// Begins to log. No vCPU of the domain runs. `ENOMEM` if there is no memory for the first copies, `ESRCH` if the domain
+/// dies.
 pub fn enable<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>) -> Result<(), Errno> {
     if !refill(cpu, domain) {
         drop_all(cpu, domain);
         return Err(Errno::ENOMEM);
     }
     cpu.hv.shadowed.fetch_add(1, Ordering::AcqRel);
-    domain.memory.shadow.on.store(true, Ordering::Release);
+    domain.memory.shadow.on.store(true, Ordering::SeqCst);
+    // Whoever takes the domain apart may have ended the log already, and will not look again.
+    if domain.is_dying() {
+        disable(cpu, domain);
+        return Err(Errno::ESRCH);
+    }
     Ok(())
 }
 

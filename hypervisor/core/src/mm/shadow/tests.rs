@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::collections::BTreeSet;
 
+use oxen_abi::errno::Errno;
 use proptest::prelude::*;
 
 use super::{Access, disable, enable, fault, load_root, log, own_fault, shed};
@@ -320,6 +321,20 @@ fn a_round_has_what_was_written_in_it() {
         bench.round().contains(&data),
         "nor is the next write missed"
     );
+}
+
+#[test]
+fn a_dying_domain_keeps_no_copies() {
+    let bench = Bench::new();
+    let (hv, domain) = (bench.host.hv, &bench.domain);
+    disable(&bench.host.cpu, domain);
+    let free = hv.heap.free_frames();
+    domain
+        .dying
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(enable(&bench.host.cpu, domain), Err(Errno::ESRCH));
+    assert!(!domain.memory.shadow.is_on());
+    assert_eq!(hv.heap.free_frames(), free);
 }
 
 #[test]
