@@ -27,7 +27,7 @@ use oxen_abi::xen::CONSOLEIO_READ;
 use crate::cmdline::CommandLine;
 use crate::println;
 use crate::sys::hypercall::{self, Result};
-use crate::sys::{bench, cpu};
+use crate::sys::{bench, cpu, probe};
 use crate::time::now;
 
 const BATCHES: usize = 11;
@@ -106,6 +106,9 @@ fn key() -> bool {
     .is_ok_and(|count| count > 0)
 }
 
+/// CR4.FSGSBASE.
+const FSGSBASE: u64 = 1 << 16;
+
 /// Runs all measurements; with the word `memory` on the command line those of memory instead.
 pub(crate) fn run(line: &CommandLine<'_>) {
     // The tick that a vCPU starts with would fall into the batches.
@@ -113,6 +116,10 @@ pub(crate) fn run(line: &CommandLine<'_>) {
         HYPERVISOR_VCPU_OP,
         [u64::from(VCPUOP_STOP_PERIODIC_TIMER), 0, 0],
     );
+    // As Linux has it wherever it can.
+    if let Ok(cr4) = probe::read_cr4() {
+        let _ = probe::write_cr4(cr4 | FSGSBASE);
+    }
     let done = if line.flag("memory") {
         memory::run()
     } else {

@@ -8,7 +8,7 @@ use oxen_abi::hypercall::{HYPERVISOR_EVENT_CHANNEL_OP, HYPERVISOR_SCHED_OP, HYPE
 use oxen_abi::sched::SCHEDOP_BLOCK;
 use oxen_abi::vcpu::{VCPUOP_INITIALISE, VCPUOP_STOP_PERIODIC_TIMER, VCPUOP_UP};
 
-use super::Meter;
+use super::{FSGSBASE, Meter};
 use crate::conformance::bind_ipi;
 use crate::event::{self, two_level};
 use crate::sys::hypercall::{self, Result};
@@ -33,6 +33,7 @@ pub(super) fn run(meter: &Meter) -> Result<()> {
     REPLY.store(reply, Ordering::SeqCst);
     vcpu::COMMAND.store(ANSWER, Ordering::SeqCst);
     let mut context = vcpu::context().map_err(|_| Errno::EFAULT)?;
+    context.ctrlreg[4] |= FSGSBASE;
     let vcpu_op =
         |cmd: u32, address: u64| hypercall::call(HYPERVISOR_VCPU_OP, [u64::from(cmd), 1, address]);
     vcpu_op(VCPUOP_INITIALISE, hypercall::address(&mut context))?;

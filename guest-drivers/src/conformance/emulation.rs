@@ -12,7 +12,7 @@ use oxen_abi::version::XENVER_VERSION;
 
 use super::traps::faulted;
 use super::{Suite, ensure, good, same, some};
-use crate::sys::frame::m2p;
+use crate::sys::frame::{Frame, m2p};
 use crate::sys::{self, cpu, frame, hypercall, probe, shared};
 
 /// CPUID leaf 1 ECX: features that a PV guest must not see, or must.
@@ -23,6 +23,10 @@ const ECX_HYPERVISOR: u32 = 1 << 31;
 const MSR_TSC: u32 = 0x10;
 const MSR_PAT: u32 = 0x277;
 const MSR_EFER: u32 = 0xc000_0080;
+const MSR_FS_BASE: u32 = 0xc000_0100;
+const FSGSBASE: u64 = 1 << 16;
+/// Any base.
+const BASE: u64 = 0x1234_5000;
 /// WB WT UC- UC WC WP UC UC, from the lowest byte.
 const XEN_PAT: u64 = 0x0000_0501_0007_0406;
 
@@ -114,6 +118,46 @@ fn register_checks(s: &mut Suite<'_>) {
         same!(probe::read_cr4(), Ok(cr4));
         Ok(())
     });
+    s.check("emulation/cr4_fsgsbase", || {
+        let [_, features, ..] = good!(probe::cpuid(7, 0));
+        let cr4 = good!(probe::read_cr4());
+        if features & 1 == 0 {
+            good!(probe::write_cr4(cr4 | FSGSBASE));
+            same!(good!(probe::read_cr4()) & FSGSBASE, 0);
+            return Ok(());
+        }
+        // push rax; rdfsbase rax; pop rax; ret
+        let code = Frame::new();
+        code.words()[0].store(0xc358_c0ae_0f48_f350, Ordering::SeqCst);
+        let off = cr4 & !FSGSBASE;
+        good!(probe::write_cr4(off));
+        same!(probe::read_cr4(), Ok(off));
+        let without = probe::call(code.address());
+        good!(probe::write_cr4(off | FSGSBASE));
+        let seen = probe::read_cr4();
+        let with = probe::call(code.address());
+        good!(probe::write_cr4(cr4));
+        faulted(without, probe::UD)?;
+        same!(seen, Ok(off | FSGSBASE));
+        good!(with);
+        Ok(())
+    });
+    s.check("emulation/bases_and_fsgsbase", || {
+        let cr4 = good!(probe::read_cr4());
+        // A base set with the bit in one state is the same in the other.
+        for (set, then) in [(0, FSGSBASE), (FSGSBASE, 0)] {
+            good!(probe::write_cr4((cr4 & !FSGSBASE) | set));
+            let wrote = probe::wrmsr(MSR_FS_BASE, BASE + set);
+            good!(probe::write_cr4((cr4 & !FSGSBASE) | then));
+            let read = probe::rdmsr(MSR_FS_BASE);
+            let cleared = probe::wrmsr(MSR_FS_BASE, 0);
+            good!(probe::write_cr4(cr4));
+            good!(wrote);
+            good!(cleared);
+            same!(read, Ok(BASE + set));
+        }
+        Ok(())
+    });
     s.check("emulation/msr_reads", || {
         let efer = good!(probe::rdmsr(MSR_EFER));
         // SCE, LME, LMA, NXE.
@@ -134,12 +178,11 @@ fn register_checks(s: &mut Suite<'_>) {
         Ok(())
     });
     s.check("emulation/fs_and_gs_base", || {
-        const FS_BASE: u32 = 0xc000_0100;
-        good!(probe::wrmsr(FS_BASE, 0x1234_5000));
-        same!(probe::rdmsr(FS_BASE), Ok(0x1234_5000));
-        faulted(probe::wrmsr(FS_BASE, 1 << 47), probe::GP)?;
-        same!(probe::rdmsr(FS_BASE), Ok(0x1234_5000));
-        good!(probe::wrmsr(FS_BASE, 0));
+        good!(probe::wrmsr(MSR_FS_BASE, BASE));
+        same!(probe::rdmsr(MSR_FS_BASE), Ok(BASE));
+        faulted(probe::wrmsr(MSR_FS_BASE, 1 << 47), probe::GP)?;
+        same!(probe::rdmsr(MSR_FS_BASE), Ok(BASE));
+        good!(probe::wrmsr(MSR_FS_BASE, 0));
         Ok(())
     });
     s.check("emulation/invlpg", || {

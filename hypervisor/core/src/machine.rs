@@ -350,7 +350,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn change_guest(&self, _control: bool) {}
     /// Sets or clears CR0.TS on this CPU (`fpu_taskswitch`).
     fn set_ts(&self, set: bool);
-    /// Makes CR4's TSD and DE on this CPU those of `value`, the running guest's.
+    /// Makes CR4's TSD, DE and FSGSBASE on this CPU those of `value`, the running guest's. The segments of the guest
+    /// before are saved by then: how that is done hangs on FSGSBASE.
     fn set_guest_cr4(&self, _value: u64) {}
     /// Reads the segment registers and bases.
     fn save_segments(&self, state: &mut SegmentState);

@@ -31,7 +31,6 @@ pub(crate) fn init() {
     let features = Features::get();
     let mut cr4 = CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     for (present, bit) in [
-        (features.fsgsbase, CR4_FSGSBASE),
         (features.xsave, CR4_OSXSAVE),
         (features.smep, CR4_SMEP),
         (features.smap, CR4_SMAP),
@@ -66,17 +65,27 @@ fn make_lfence_serialise() {
 }
 
 /// Bits that are the running guest's: what they do, they do in ring 3.
-const CR4_GUEST: u64 = CR4_TSD | CR4_DE;
+const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE;
 
-/// Makes the guest's bits of CR4 those of `value`.
+/// Makes the guest's bits of CR4 those of `value`, as far as this CPU has them.
 pub(crate) fn set_guest_cr4(value: u64) {
+    let mut allowed = CR4_GUEST;
+    if !Features::get().fsgsbase {
+        allowed &= !CR4_FSGSBASE;
+    }
     let before = cr4();
-    let after = (before & !CR4_GUEST) | (value & CR4_GUEST);
+    let after = (before & !CR4_GUEST) | (value & allowed);
     if after != before {
-        // SAFETY: the bits change what RDTSC and MOV to DR4 and DR5 do. The hypervisor reads the TSC in ring 0, where
-        // it always may, and does not use the second.
+        // SAFETY: the CPU has the bits, which change what RDTSC, MOV to DR4 and DR5, and RDFSBASE and its kin do. The
+        // hypervisor reads the TSC in ring 0, where it always may, does not use the second, and asks
+        // `fsgsbase_is_on` before it uses the third.
         unsafe { asm!("mov cr4, {}", in(reg) after, options(nostack, preserves_flags)) }
     }
+}
+
+/// Whether RDFSBASE and its kin can be used now: the running guest has them on.
+pub(crate) fn fsgsbase_is_on() -> bool {
+    cr4() & CR4_FSGSBASE != 0
 }
 
 fn cr4() -> u64 {

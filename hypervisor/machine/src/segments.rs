@@ -4,7 +4,7 @@ use core::arch::{asm, global_asm};
 
 use oxen_core::machine::{Base, SegmentState};
 
-use crate::cpuid::Features;
+use crate::control::fsgsbase_is_on;
 use crate::msr::{rdmsr, wrmsr};
 
 const FS_BASE: u32 = 0xc000_0100;
@@ -52,14 +52,15 @@ pub(crate) fn save(state: &mut SegmentState) {
         asm!("mov {0:e}, ds", "mov {1:e}, es", "mov {2:e}, fs", "mov {3:e}, gs",
              out(reg) ds, out(reg) es, out(reg) fs, out(reg) gs, options(nomem, nostack, preserves_flags));
     }
+    let fast = fsgsbase_is_on();
     *state = SegmentState {
         ds,
         es,
         fs,
         gs,
-        fs_base: base(Base::Fs),
-        gs_base: base(Base::Gs),
-        gs_shadow: base(Base::GsShadow),
+        fs_base: read_base(Base::Fs, fast),
+        gs_base: read_base(Base::Gs, fast),
+        gs_shadow: read_base(Base::GsShadow, fast),
     };
 }
 
@@ -73,9 +74,10 @@ pub(crate) fn load(state: &SegmentState) -> bool {
             | oxen_load_fs(u32::from(state.fs))
             | oxen_load_gs(u32::from(state.gs))
     };
-    set_base(Base::Fs, state.fs_base);
-    set_base(Base::Gs, state.gs_base);
-    set_base(Base::GsShadow, state.gs_shadow);
+    let fast = fsgsbase_is_on();
+    write_base(Base::Fs, state.fs_base, fast);
+    write_base(Base::Gs, state.gs_base, fast);
+    write_base(Base::GsShadow, state.gs_shadow, fast);
     refused == 0
 }
 
@@ -87,11 +89,21 @@ pub(crate) fn swap_gs() {
 
 /// Sets a base. A non-canonical address is dropped: `core` refuses those before.
 pub(crate) fn set_base(base: Base, value: u64) {
-    let fast = Features::get().fsgsbase;
+    write_base(base, value, fsgsbase_is_on());
+}
+
+/// Reads a base.
+pub(crate) fn base(base: Base) -> u64 {
+    read_base(base, fsgsbase_is_on())
+}
+
+/// Sets a base, by an instruction if `fast` says that it is on, by an MSR if not.
+#[inline(always)]
+fn write_base(base: Base, value: u64, fast: bool) {
     if (value << 16).cast_signed() >> 16 != value.cast_signed() {
         return;
     }
-    // SAFETY: the bases are the guest's; the value is canonical, and the instructions exist where `fast` says so.
+    // SAFETY: the bases are the guest's; the value is canonical, and the instructions are on where `fast` says so.
     unsafe {
         match base {
             Base::Fs if fast => {
@@ -112,11 +124,11 @@ pub(crate) fn set_base(base: Base, value: u64) {
     }
 }
 
-/// Reads a base.
-pub(crate) fn base(base: Base) -> u64 {
-    let fast = Features::get().fsgsbase;
+/// Reads a base, in the same two ways.
+#[inline(always)]
+fn read_base(base: Base, fast: bool) -> u64 {
     let value: u64;
-    // SAFETY: reads registers; the instructions exist where `fast` says so.
+    // SAFETY: reads registers; the instructions are on where `fast` says so.
     unsafe {
         match base {
             Base::Fs if fast => {

@@ -15,8 +15,7 @@ const CR4_DE: u64 = 1 << 3;
 const CR4_FSGSBASE: u64 = 1 << 16;
 /// CR4.OSXSAVE.
 pub(super) const CR4_OSXSAVE: u64 = 1 << 18;
-/// CR4 bits that are the guest's own. TSD and DE are in force while it runs; FSGSBASE is always on in
-/// the machine, where the CPU has it.
+/// CR4 bits that are the guest's own: they are in force while it runs.
 const CR4_GUEST: u64 = CR4_TSD | CR4_DE | CR4_FSGSBASE;
 /// Leaf 1 ECX: XSAVE.
 const HAS_XSAVE: u32 = 1 << 26;
