@@ -232,6 +232,55 @@ fn waiting(s: &mut Suite<'_>) {
             Ok(())
         })
     });
+    s.check("sched_op/block_in_a_multicall", || {
+        with_timer(|port| {
+            let before = event::count(port);
+            let at = now() + 10 * MILLISECOND;
+            good!(set_timer(at));
+            let vcpu = some!(shared::vcpu_info(0));
+            let mut slept = 0;
+            let mut should = 0;
+            while event::count(port) == before && now() < at + LATE {
+                let [mut first, mut last] = [abi::RunstateInfo::default(); 2];
+                should = at.saturating_sub(now());
+                let look = |info: &mut abi::RunstateInfo| MulticallEntry {
+                    op: HYPERVISOR_VCPU_OP,
+                    args: [
+                        u64::from(abi::VCPUOP_GET_RUNSTATE_INFO),
+                        0,
+                        hypercall::address(info),
+                        0,
+                        0,
+                        0,
+                    ],
+                    result: 1,
+                };
+                let block = MulticallEntry {
+                    op: HYPERVISOR_SCHED_OP,
+                    args: [u64::from(SCHEDOP_BLOCK), 0, 0, 0, 0, 0],
+                    result: 1,
+                };
+                let mut list = [look(&mut first), block, look(&mut last)];
+                let address = hypercall::slice_address(&mut list);
+                same!(
+                    hypercall::call(HYPERVISOR_MULTICALL, [address, 3, 0]),
+                    Ok(0)
+                );
+                same!(list.map(|entry| entry.result), [0; 3]);
+                same!(vcpu.upcall_mask.swap(1, Ordering::SeqCst), 0);
+                // All states together are all the time that there was.
+                let all = |info: &abi::RunstateInfo| info.time.iter().sum::<u64>();
+                slept = all(&last) - all(&first);
+            }
+            same!(event::count(port), before + 1);
+            // The list went on only once the vCPU had woken.
+            ensure!(
+                slept + MILLISECOND >= should,
+                "{slept} ns between the calls, {should} to sleep"
+            );
+            Ok(())
+        })
+    });
     s.check("sched_op/block_with_event_pending", || {
         let port = good!(bind_ipi(0));
         set_mask(port, false)?;

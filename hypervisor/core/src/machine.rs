@@ -184,6 +184,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// The 512 eight-byte words of a RAM frame that the hypervisor does not use for itself
     /// (not its image, heap, stacks or page tables); `None` for any other frame.
     fn page(&self, mfn: Mfn) -> Option<&'static [AtomicU64; 512]>;
+    /// Writes one byte (0 to 7, the lowest first) of a word that a guest shares. Unlike an operation on the word it need
+    /// not be locked.
+    fn store_byte(&self, word: &AtomicU64, byte: usize, value: u8);
     /// The same frame as 1024 four-byte words.
     fn page32(&self, mfn: Mfn) -> Option<&'static [AtomicU32; 1024]>;
     /// Reads bytes out of a frame, starting at `offset`; nothing past the frame's end is read.

@@ -68,6 +68,15 @@ pub(crate) fn page32(mfn: Mfn) -> Option<&'static [AtomicU32; 2 * WORDS]> {
     base(mfn).map(|base| unsafe { &*base.cast::<[AtomicU32; 2 * WORDS]>() })
 }
 
+/// Writes one byte of a word.
+#[inline]
+pub(crate) fn store_byte(word: &AtomicU64, byte: usize, value: u8) {
+    let bytes = core::ptr::from_ref(word).cast::<[AtomicU8; 8]>();
+    // SAFETY: the word has eight bytes, each of which may be looked at as an atomic of its own.
+    let bytes = unsafe { &*bytes };
+    bytes[byte % 8].store(value, Ordering::Release);
+}
+
 fn page8(mfn: Mfn) -> Option<&'static [AtomicU8; 8 * WORDS]> {
     // SAFETY: as in `page`.
     base(mfn).map(|base| unsafe { &*base.cast::<[AtomicU8; 8 * WORDS]>() })

@@ -36,6 +36,10 @@ impl Machine for X86 {
     fn page(&self, mfn: Mfn) -> Option<&'static [AtomicU64; 512]> {
         frames::page(mfn)
     }
+    #[inline]
+    fn store_byte(&self, word: &AtomicU64, byte: usize, value: u8) {
+        frames::store_byte(word, byte, value);
+    }
     fn page32(&self, mfn: Mfn) -> Option<&'static [AtomicU32; 1024]> {
         frames::page32(mfn)
     }

@@ -21,7 +21,7 @@ use crate::vcpu::{Paused, Vcpu};
 const PENDING: u64 = 0xff;
 const MASKED: u64 = 0xff00;
 const SET_PENDING: u64 = 1;
-const SET_MASKED: u64 = 1 << 8;
+const MASK_BYTE: usize = 1;
 
 const SIZE: u64 = size_of::<VcpuInfo>() as u64;
 const WORDS: usize = size_of::<VcpuInfo>() / 8;
@@ -86,18 +86,10 @@ impl InfoWords {
         word & PENDING != 0 && word & MASKED == 0
     }
 
-    /// Masks or unmasks upcalls.
-    pub fn set_masked(self, masked: bool) {
-        // Mostly it is so already, and a look costs less than a locked instruction.
-        if self.masked() == masked {
-            return;
-        }
-        let word = &self.0[0];
-        if masked {
-            word.fetch_or(SET_MASKED, Ordering::AcqRel);
-        } else {
-            word.fetch_and(!MASKED, Ordering::AcqRel);
-        }
+    /// Masks or unmasks upcalls. Another CPU may see it late: whoever raises an upcall therefore kicks the vCPU's CPU
+    /// whether it is masked or not.
+    pub fn set_masked<M: Machine>(self, machine: &M, masked: bool) {
+        machine.store_byte(&self.0[0], MASK_BYTE, u8::from(masked));
     }
 
     /// Makes an upcall pending; returns whether none was.
@@ -178,7 +170,7 @@ pub fn upcall_mask<M: Machine>(machine: &M, vcpu: &Vcpu<M>) -> bool {
 /// Sets the upcall mask.
 pub fn set_upcall_mask<M: Machine>(machine: &M, vcpu: &Vcpu<M>, masked: bool) {
     if let Some(info) = info(machine, vcpu) {
-        info.set_masked(masked);
+        info.set_masked(machine, masked);
     }
 }
 
@@ -230,7 +222,7 @@ fn move_to<M: Machine>(machine: &M, vcpu: &Vcpu<M>, mfn: Mfn, offset: u32) -> Re
             .0
             .iter()
             .for_each(|word| word.store(0, Ordering::Release));
-        words.set_masked(true);
+        words.set_masked(machine, true);
     }
     vcpu.events
         .location

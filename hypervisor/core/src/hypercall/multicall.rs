@@ -1,13 +1,16 @@
 //! `multicall`: a list of hypercalls in one.
 
 use oxen_abi::errno::Errno;
-use oxen_abi::hypercall::{HYPERVISOR_IRET, HYPERVISOR_MULTICALL, MulticallEntry};
+use oxen_abi::hypercall::{
+    HYPERVISOR_IRET, HYPERVISOR_MULTICALL, HYPERVISOR_SCHED_OP, MulticallEntry,
+};
 
 use crate::error::{HcResult, Stop};
 use crate::guest::GuestHandle;
 use crate::hypercall::{call, negated};
 use crate::machine::Machine;
 use crate::percpu::Cx;
+use crate::sched::is_runnable;
 
 /// Offset of the result in an entry.
 const RESULT: u64 = core::mem::offset_of!(MulticallEntry, result) as u64;
@@ -16,9 +19,12 @@ const RESULT: u64 = core::mem::offset_of!(MulticallEntry, result) as u64;
 /// looks for itself.
 const LOOK_EACH: u64 = 4;
 
-/// Whether to go back to the guest for a moment after `done` calls.
-fn must_stop<M: Machine>(cx: &Cx<'_, M>, done: u64) -> bool {
-    if done.is_multiple_of(LOOK_EACH) {
+/// Whether to go back to the guest for a moment after `done` calls, the last of them `op`.
+fn must_stop<M: Machine>(cx: &Cx<'_, M>, done: u64, op: u64) -> bool {
+    if op == HYPERVISOR_SCHED_OP && !is_runnable(cx.vcpu) {
+        // It sleeps before the list goes on.
+        true
+    } else if done.is_multiple_of(LOOK_EACH) {
         cx.cpu.preempt_needed()
     } else {
         cx.cpu.has_work()
@@ -38,7 +44,7 @@ pub(super) fn multicall<M: Machine>(cx: &Cx<'_, M>, list: u64, count: u64) -> Hc
     let mut entry = MulticallEntry::default();
     for done in 0..count {
         let at = list.at(done)?;
-        if done != 0 && must_stop(cx, done) {
+        if done != 0 && must_stop(cx, done, entry.op) {
             return Err(Stop::Restart([at.addr(), count - done, 0, 0, 0, 0]));
         }
         at.read_into(cx.machine(), &mut entry)?;

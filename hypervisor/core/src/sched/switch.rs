@@ -71,10 +71,11 @@ pub fn work<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
                 pending |= Pending::SCHEDULE;
             }
         }
-        if pending.contains(Pending::SCHEDULE) || !is_runnable(&cpu.current.borrow()) {
+        let chooses = pending.contains(Pending::SCHEDULE) || !is_runnable(&cpu.current.borrow());
+        if chooses {
             schedule(cpu, regs);
         }
-        if !pending.is_empty() {
+        if chooses || !pending.is_empty() {
             program_timer(cpu);
         }
         if cpu.shared().pending.load(Ordering::Acquire) == 0 {
@@ -193,7 +194,7 @@ fn send_away<M: Machine>(cpu: &PerCpu<M>) {
     let queue = &cpu.shared().run_queue;
     for _ in 0..queue.len() {
         if let Some(vcpu) = queue.drain(cpu.id) {
-            put_off(cpu, vcpu);
+            put_off(cpu, vcpu, false);
         }
     }
 }
@@ -205,7 +206,7 @@ fn take<M: Machine>(cpu: &PerCpu<M>, than: Priority, level: bool) -> Option<Arc<
         if is_runnable(&vcpu) {
             return Some(vcpu);
         }
-        put_off(cpu, vcpu);
+        put_off(cpu, vcpu, false);
     }
 }
 
@@ -218,15 +219,16 @@ fn steal<M: Machine>(cpu: &PerCpu<M>, than: Priority) -> Option<Arc<Vcpu<M>>> {
             if is_runnable(&vcpu) {
                 return Some(vcpu);
             }
-            put_off(cpu, vcpu);
+            put_off(cpu, vcpu, false);
         }
     }
     None
 }
 
 /// A vCPU leaves this CPU (or was taken off a queue in vain): it is queued again if it can run,
-/// else it is off until someone wakes it.
-fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>) {
+/// else it is off until someone wakes it. `considered` says that it could run when this CPU chose another one, which
+/// then need not choose anew.
+fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>, considered: bool) {
     loop {
         if is_runnable(&vcpu) {
             vcpu.sched.put(Place::Queued);
@@ -241,9 +243,11 @@ fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>) {
             if to != cpu.id {
                 cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
             } else {
-                cpu.shared()
-                    .pending
-                    .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
+                if !considered {
+                    cpu.shared()
+                        .pending
+                        .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
+                }
                 tickle_idle(cpu);
             }
             return;
@@ -272,10 +276,11 @@ fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>
     // Moved, not cloned: a switch need not count references.
     let prev = cpu.current.replace(next);
     let from_idle = is_idle(cpu, &prev);
+    let waits = is_runnable(&prev);
     if from_idle {
         cpu.shared().idle_time.end(now);
     } else {
-        save(cpu, regs, &prev, now);
+        save(cpu, regs, &prev, waits, now);
     }
     let next = cpu.current.borrow();
     let next = &*next;
@@ -296,14 +301,21 @@ fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>
             prev.domain.clear_dirty(cpu.id);
         }
         // From here on another CPU may take it.
-        put_off(cpu, prev);
+        put_off(cpu, prev, waits);
     }
 }
 
-fn save<M: Machine>(cpu: &PerCpu<M>, regs: &CpuUserRegs, vcpu: &Arc<Vcpu<M>>, now: u64) {
+/// Keeps the state of a vCPU that leaves; `waits` for a CPU, or for something else.
+fn save<M: Machine>(
+    cpu: &PerCpu<M>,
+    regs: &CpuUserRegs,
+    vcpu: &Arc<Vcpu<M>>,
+    waits: bool,
+    now: u64,
+) {
     let machine = &cpu.hv.machine;
     let paused = Paused::from_bits_truncate(vcpu.paused.load(Ordering::Acquire));
-    let state = if is_runnable(vcpu) {
+    let state = if waits {
         RUNSTATE_RUNNABLE
     } else if paused.contains(Paused::BLOCKED) && !paused.contains(Paused::DOWN) {
         RUNSTATE_BLOCKED

@@ -112,7 +112,8 @@ pub(super) fn choose_cpu<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) -> CpuI
         .unwrap_or(CpuId(0))
 }
 
-/// `SCHEDOP_block`: events are unmasked and the vCPU sleeps until one can be delivered.
+/// `SCHEDOP_block`: events are unmasked and the vCPU sleeps until one can be delivered. That it is not runnable any more
+/// is enough for its CPU to choose anew on the way out.
 pub fn block<M: Machine>(cx: &Cx<'_, M>) {
     crate::event::set_upcall_mask(cx.machine(), cx.vcpu, false);
     cx.vcpu
@@ -125,8 +126,6 @@ pub fn block<M: Machine>(cx: &Cx<'_, M>) {
         cx.vcpu
             .paused
             .fetch_and(!Paused::BLOCKED.bits(), Ordering::SeqCst);
-    } else {
-        yield_now(cx.cpu);
     }
 }
 

@@ -179,6 +179,12 @@ impl Machine for Sim {
             .get(self.index(mfn)?)
             .map(|page| &**page.call_once(|| Box::new(core::array::from_fn(|_| AtomicU64::new(0)))))
     }
+    fn store_byte(&self, word: &AtomicU64, byte: usize, value: u8) {
+        let shift = byte % 8 * 8;
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+            Some(word & !(0xff << shift) | u64::from(value) << shift)
+        });
+    }
     fn page32(&self, mfn: Mfn) -> Option<&'static [AtomicU32; 1024]> {
         self.pages32
             .get(self.index(mfn)?)

@@ -155,7 +155,7 @@ fn enter<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs, target: &Target) ->
     if target.masks
         && let Some(info) = info
     {
-        info.set_masked(true);
+        info.set_masked(machine, true);
     }
     regs.rip = target.address;
     regs.cs = FLAT_KERNEL_CS;

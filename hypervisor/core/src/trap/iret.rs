@@ -31,7 +31,7 @@ pub fn iret<M: Machine>(cx: &Cx<'_, M>, regs: &mut CpuUserRegs) -> Result<(), St
         mode::enter_user(cx)?;
     }
     if let Some(info) = event::current_info(cx) {
-        info.set_masked(frame.rflags & IF == 0);
+        info.set_masked(cx.machine(), frame.rflags & IF == 0);
     }
     cx.vcpu.in_nmi.store(false, Ordering::Relaxed);
     if io_port::shows_iopl(cx) {
