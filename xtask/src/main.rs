@@ -3,6 +3,7 @@
 //! Each verb is a small file in `verb/`; what several verbs need lies beside it, one idea a file.
 #![forbid(unsafe_code)]
 
+mod aims;
 mod bare;
 mod busybox;
 mod cache;

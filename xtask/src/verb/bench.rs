@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use oxen_tests::expensive::Kind;
 use oxen_tests::figures::{self, Figure, StartUp};
 use oxen_tests::qemu::{Clock, Trace};
 use oxen_tests::session::Hypervisor;
 use oxen_tests::trace::{self, Executed, Instruction};
-use serde::Serialize;
 
+use crate::aims::{self, INSTRUCTIONS, OPERATIONS, Row};
 use crate::hypervisor::Which;
 use crate::packages::{self, Need};
 use crate::user_space::{self, Way};
@@ -24,8 +24,8 @@ use crate::{paths, setup, symbols};
 const MARKER: &str = "bench_mark";
 /// The measurement whose expensive operations are counted: context switches and events between vCPUs.
 const SWITCH: &str = "sched.ping_pong";
-/// The unit of the figures that the median is of.
-const INSTRUCTIONS: &str = "instructions";
+/// The unit of times.
+const SECONDS: &str = "seconds";
 /// Boots for the time of the start-up, of which the best counts.
 const BOOTS: u32 = 3;
 /// The host's memory for what is kept of it.
@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Also write the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Fail if an aim is missed.
+    #[arg(long)]
+    check: bool,
     /// Instead, show which functions of ours the measurements whose names start so execute.
     #[arg(long, value_name = "PREFIX")]
     profile: Option<String>,
@@ -58,16 +61,6 @@ enum What {
     Hypervisor,
 }
 
-/// One line of the table.
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    unit: &'static str,
-    ours: f64,
-    xen: f64,
-    ratio: f64,
-}
-
 /// Does it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     packages::ensure(Need::Boot)?;
@@ -78,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         What::Hypervisor => {
             let mut rows = instructions()?;
             rows.extend(expensive()?);
-            rows.extend(footprint()?);
+            rows.extend(footprint(BOOTS)?);
             rows.extend(user_space()?);
             rows
         }
@@ -88,7 +81,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let text = serde_json::to_string_pretty(&rows)?;
         fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    let missed = aims::missed(&rows);
+    for line in &missed {
+        println!("missed: {line}");
+    }
+    Ok(ExitCode::from(u8::from(
+        options.check && !missed.is_empty(),
+    )))
+}
+
+/// What does not hang on the speed of the machine, held against its aims: instructions of the calls, and memory.
+pub(crate) fn judge() -> Result<()> {
+    packages::ensure(Need::Boot)?;
+    let mut rows = instructions()?;
+    rows.extend(footprint(1)?.into_iter().filter(|row| row.unit != SECONDS));
+    print(&rows);
+    let missed = aims::missed(&rows);
+    ensure!(missed.is_empty(), "aims missed: {}", missed.join("; "));
+    Ok(())
 }
 
 /// What each call costs, the emulator counting instructions as time.
@@ -102,7 +112,7 @@ fn instructions() -> Result<Vec<Row>> {
 fn expensive() -> Result<Vec<Row>> {
     let ours = operations(Which::Oxen)?;
     let xen = operations(Which::DebianXen)?;
-    Ok(rows("operations", &ours, &xen))
+    Ok(rows(OPERATIONS, &ours, &xen))
 }
 
 fn operations(which: Which) -> Result<Vec<Figure>> {
@@ -120,13 +130,13 @@ fn operations(which: Which) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Own start-up in seconds, the best of some boots; what is kept of a host's memory; what a domain that does nothing
+/// Own start-up in seconds, the best of so many boots; what is kept of a host's memory; what a domain that does nothing
 /// takes of it.
-fn footprint() -> Result<Vec<Row>> {
+fn footprint(boots: u32) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let (mut ours, mut xen) = (Boot::new(Which::Oxen)?, Boot::new(Which::DebianXen)?);
     // In turn, so that a change of the host's load meets both.
-    for _ in 1..BOOTS {
+    for _ in 1..boots {
         ours.again()?;
         xen.again()?;
     }
@@ -134,7 +144,7 @@ fn footprint() -> Result<Vec<Row>> {
         name: "boot.own_start_up".to_owned(),
         value: (boot.start_up.as_secs_f64() * 1000.0).round() / 1000.0,
     };
-    rows.extend(self::rows("seconds", &[seconds(&ours)], &[seconds(&xen)]));
+    rows.extend(self::rows(SECONDS, &[seconds(&ours)], &[seconds(&xen)]));
     for (name, unit) in [("memory.kept", "KiB"), ("domain.fixed_state", "bytes")] {
         let only = |figures: &[Figure]| -> Vec<Figure> {
             let named = figures.iter().filter(|figure| figure.name == name);
@@ -160,7 +170,7 @@ fn user_space() -> Result<Vec<Row>> {
         };
         let ours = Vec::from_iter(best(Hypervisor::Oxen));
         let xen = Vec::from_iter(best(Hypervisor::DebianXen));
-        rows.extend(self::rows("seconds", &ours, &xen));
+        rows.extend(self::rows(SECONDS, &ours, &xen));
     }
     Ok(rows)
 }
@@ -321,10 +331,7 @@ fn print(rows: &[Row]) {
             row.name, row.ours, row.xen, row.ratio, row.unit
         );
     }
-    let instructions = rows.iter().filter(|row| row.unit == INSTRUCTIONS);
-    let mut ratios: Vec<f64> = instructions.map(|row| row.ratio).collect();
-    ratios.sort_by(f64::total_cmp);
-    if let Some(median) = ratios.get(ratios.len() / 2) {
+    if let Some(median) = aims::median(rows) {
         println!("median ratio {median:.3}");
     }
 }

@@ -138,6 +138,7 @@ fn steps(options: &Options) -> Vec<Step> {
             }
         }
     }
+    steps.push(Step::new("costs of calls", verb::bench::judge).with_xen(true));
     if options.full {
         steps.push(Step::new("boot time", boot_time).with_xen(true));
     }
