@@ -10,6 +10,7 @@ use oxen_abi::vcpu::RegisterVcpuInfo;
 use oxen_abi::xen::{VcpuInfo, XEN_LEGACY_MAX_VCPUS};
 
 use crate::event::hold::{hold_writable, let_go};
+use crate::event::poll::Polled;
 use crate::machine::Machine;
 use crate::mm::MmError;
 use crate::percpu::{Cx, PerCpu};
@@ -39,22 +40,18 @@ pub struct VcpuEvents {
     /// The port that each VIRQ of this vCPU is bound to; 0 = none. Written under the domain's
     /// event lock.
     pub(crate) virqs: [AtomicU32; NR_VIRQS],
-    /// What `SCHEDOP_poll` waits for: a port, [`POLL_ANY`] or [`POLL_NONE`].
-    pub(crate) polled: AtomicU32,
+    /// What `SCHEDOP_poll` waits for.
+    pub(super) polled: Polled,
 }
 
 pub(crate) const NR_VIRQS: usize = oxen_abi::xen::NR_VIRQS as usize;
-/// Not polling.
-pub(crate) const POLL_NONE: u32 = 0;
-/// Polling several ports (or none but the time): any port's event wakes it.
-pub(crate) const POLL_ANY: u32 = u32::MAX;
 
 impl Default for VcpuEvents {
     fn default() -> Self {
         Self {
             location: AtomicU64::new(NOWHERE),
             virqs: core::array::from_fn(|_| AtomicU32::new(0)),
-            polled: AtomicU32::new(POLL_NONE),
+            polled: Polled::default(),
         }
     }
 }
@@ -68,6 +65,30 @@ impl InfoWords {
     fn at<M: Machine>(machine: &M, mfn: Mfn, offset: u64) -> Option<Self> {
         let first = usize::try_from(offset / 8).ok()?;
         machine.page(mfn)?.get(first..)?.first_chunk().map(Self)
+    }
+
+    /// Those of a model.
+    #[cfg(loom)]
+    pub(super) const fn of(words: &'static [AtomicU64; WORDS]) -> Self {
+        Self(words)
+    }
+
+    /// A guest in a model does what its interrupt handler begins with: it writes 0 to `evtchn_upcall_pending`.
+    #[cfg(loom)]
+    pub(super) fn guest_accepts(self) {
+        self.0[0].fetch_and(!PENDING, Ordering::AcqRel);
+    }
+
+    /// And takes what `evtchn_pending_sel` says.
+    #[cfg(loom)]
+    pub(super) fn guest_takes_selector(self) -> u64 {
+        self.0[SELECTOR].swap(0, Ordering::SeqCst)
+    }
+
+    /// Whether there is something for it to take.
+    #[cfg(loom)]
+    pub(super) fn selected(self) -> bool {
+        self.0[SELECTOR].load(Ordering::Acquire) != 0
     }
 
     /// Whether an upcall is pending.

@@ -11,6 +11,8 @@ pub(crate) mod fifo;
 pub(crate) mod hold;
 mod hypercall;
 mod info;
+#[cfg(loom)]
+pub mod model;
 mod poll;
 pub(crate) mod ports;
 mod send;
@@ -26,9 +28,8 @@ use oxen_abi::event_channel::{EVTCHN_2L_NR_CHANNELS, EVTCHN_FIFO_NR_CHANNELS};
 
 use crate::domain::Domain;
 use crate::machine::Machine;
-use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, MutexGuard};
-use crate::types::{MAX_VCPUS, Mfn, Port, VcpuId};
+use crate::types::{Mfn, Port, VcpuId};
 use crate::vcpu::Vcpu;
 
 pub use bind::alloc_unbound;
@@ -39,18 +40,19 @@ pub use info::{
     InfoWords, VcpuEvents, current_info, has_info, has_pending, info, info_frame, register,
     release, set_upcall_mask, upcall_mask, upcall_ready,
 };
-pub use poll::{Poll, begin_poll, end_poll};
+pub use poll::{Poll, begin_poll};
 pub use send::{notify, send_global_virq, send_virq};
 
 use fifo::Fifo;
+use poll::Pollers;
 use ports::{Binding, PortTable};
 use targets::Targets;
 
 /// A domain's event channels.
 pub struct DomainEvents<M: Machine> {
     state: Mutex<State<M>>,
-    /// vCPUs in `SCHEDOP_poll`, one bit each.
-    pollers: [AtomicU64; MAX_VCPUS / 64],
+    /// vCPUs in `SCHEDOP_poll`.
+    pollers: Pollers,
 }
 
 /// What is under the lock.
@@ -106,7 +108,7 @@ impl<M: Machine> DomainEvents<M> {
                 close_from: 1,
                 forget_from: 1,
             }),
-            pollers: [const { AtomicU64::new(0) }; MAX_VCPUS / 64],
+            pollers: Pollers::default(),
         }
     }
 

@@ -4,13 +4,86 @@
 use oxen_abi::errno::Errno;
 use oxen_abi::sched::SCHED_POLL_MAX_PORTS;
 
-use crate::event::info::{self, POLL_ANY, POLL_NONE};
+use crate::event::info;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::percpu::Cx;
-use crate::sync::atomic::Ordering;
-use crate::types::Port;
-use crate::vcpu::Vcpu;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::types::{MAX_VCPUS, Port, VcpuId};
+use crate::vcpu::Paused;
+
+/// What a polling vCPU waits for. It is written under the domain's event lock, and says nothing while the vCPU is not
+/// marked as polling ([`Paused::POLLING`]).
+#[derive(Debug, Default)]
+pub(super) struct Polled(AtomicU32);
+
+impl Polled {
+    /// Several ports, or none but the time: any port's event will do.
+    const ANY: u32 = u32::MAX;
+
+    fn set(&self, ports: &[u32]) {
+        let polled = if let [port] = ports { *port } else { Self::ANY };
+        self.0.store(polled, Ordering::Release);
+    }
+}
+
+/// The vCPUs of a domain that poll, one bit each. It changes under the domain's event lock only. Whoever else wakes a
+/// vCPU leaves its bit: taken away a moment later, it could be that of the vCPU's next poll.
+pub(super) struct Pollers([AtomicU64; MAX_VCPUS / 64]);
+
+impl Default for Pollers {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Pollers {
+    /// Whether any vCPU may be polling.
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        let words = self.0.iter();
+        words.fold(0, |all, word| all | word.load(Ordering::Acquire)) != 0
+    }
+
+    /// Adds a vCPU, which waits for these ports from now on.
+    pub(super) fn add(&self, id: VcpuId, polled: &Polled, ports: &[u32]) {
+        polled.set(ports);
+        if let Some(word) = self.0.get(id.index() / 64) {
+            word.fetch_or(1 << (id.index() % 64), Ordering::AcqRel);
+        }
+    }
+
+    /// Those that may be polling, in order of number.
+    pub(super) fn ids(&self) -> impl Iterator<Item = VcpuId> + use<> {
+        let mut words = self.0.each_ref().map(|word| word.load(Ordering::Acquire));
+        core::iter::from_fn(move || {
+            let (index, word) = words.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+            let bit = word.trailing_zeros();
+            *word &= *word - 1;
+            u16::try_from(index * 64 + bit as usize).ok().map(VcpuId)
+        })
+    }
+
+    /// An event has come to a port: whether one of those vCPUs waits for it. It is taken out if so, and if it does not
+    /// poll any more. `paused` is its [`Paused`] bits.
+    pub(super) fn hears(
+        &self,
+        id: VcpuId,
+        polled: &Polled,
+        paused: &AtomicU32,
+        port: Port,
+    ) -> bool {
+        let polls = paused.load(Ordering::SeqCst) & Paused::POLLING.bits() != 0;
+        let wanted = polled.0.load(Ordering::Acquire);
+        let hears = polls && (wanted == Polled::ANY || wanted == port.0);
+        if (hears || !polls)
+            && let Some(word) = self.0.get(id.index() / 64)
+        {
+            word.fetch_and(!(1 << (id.index() % 64)), Ordering::AcqRel);
+        }
+        hears
+    }
+}
 
 /// What polling begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,22 +126,9 @@ pub fn begin_poll<M: Machine>(
     if info::upcall_ready(cx.machine(), vcpu) {
         return Ok(Poll::Ready);
     }
-    let polled = if let [port] = wanted { *port } else { POLL_ANY };
-    vcpu.events.polled.store(polled, Ordering::Release);
-    if let Some(word) = domain.events.pollers.get(vcpu.id.index() / 64) {
-        word.fetch_or(1 << (vcpu.id.index() % 64), Ordering::AcqRel);
-    }
+    domain
+        .events
+        .pollers
+        .add(vcpu.id, &vcpu.events.polled, wanted);
     Ok(Poll::Wait)
-}
-
-/// Takes a vCPU that wakes for another reason (an upcall, the time) out of the pollers. Cheap
-/// when it does not poll.
-pub fn end_poll<M: Machine>(vcpu: &Vcpu<M>) {
-    if vcpu.events.polled.load(Ordering::Acquire) == POLL_NONE {
-        return;
-    }
-    vcpu.events.polled.store(POLL_NONE, Ordering::Release);
-    if let Some(word) = vcpu.domain.events.pollers.get(vcpu.id.index() / 64) {
-        word.fetch_and(!(1 << (vcpu.id.index() % 64)), Ordering::AcqRel);
-    }
 }

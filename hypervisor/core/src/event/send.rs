@@ -6,27 +6,15 @@ use alloc::sync::Arc;
 use oxen_abi::errno::Errno;
 
 use crate::domain::Domain;
-use crate::event::info::{NR_VIRQS, POLL_ANY};
-use crate::event::poll::end_poll;
+use crate::event::info::NR_VIRQS;
 use crate::event::ports::Binding;
 use crate::event::{Outcome, State};
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
-use crate::types::{CpuId, MAX_VCPUS, Port, VcpuId};
+use crate::types::{CpuId, Port, VcpuId};
 use crate::vcpu::Vcpu;
-
-/// The vCPUs whose bits are set.
-fn bits(words: [u64; MAX_VCPUS / 64]) -> impl Iterator<Item = VcpuId> {
-    let mut words = words;
-    core::iter::from_fn(move || {
-        let (index, word) = words.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
-        let bit = word.trailing_zeros();
-        *word &= *word - 1;
-        u16::try_from(index * 64 + bit as usize).ok().map(VcpuId)
-    })
-}
 
 /// Makes a port pending and wakes whoever waits for that; `state` is `domain`'s, under its lock.
 /// Nothing happens if the port is not in use.
@@ -82,8 +70,7 @@ fn tell<M: Machine>(
     if outcome == Outcome::Nothing {
         return;
     }
-    let pollers = domain.events.pollers.iter();
-    if pollers.fold(0, |all, word| all | word.load(Ordering::Acquire)) != 0 {
+    if domain.events.pollers.any() {
         wake_pollers(state, hv, domain, port, from);
     }
     if outcome == Outcome::Raised
@@ -103,11 +90,8 @@ fn wake_pollers<M: Machine>(
     from: CpuId,
 ) {
     let pollers = &domain.events.pollers;
-    let pollers = pollers.each_ref().map(|word| word.load(Ordering::Acquire));
-    for vcpu in bits(pollers).filter_map(|id| state.targets.vcpu(id)) {
-        let polled = vcpu.events.polled.load(Ordering::Acquire);
-        if polled == POLL_ANY || polled == port.0 {
-            end_poll(vcpu);
+    for vcpu in pollers.ids().filter_map(|id| state.targets.vcpu(id)) {
+        if pollers.hears(vcpu.id, &vcpu.events.polled, &vcpu.paused, port) {
             crate::sched::wake(hv, vcpu, from);
         }
     }

@@ -32,7 +32,6 @@ pub fn wake<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, from: C
     }
     let was = vcpu.paused.fetch_and(!blocked, Ordering::SeqCst);
     if was & Paused::POLLING.bits() != 0 {
-        crate::event::end_poll(vcpu);
         crate::time::cancel(hv, vcpu, crate::time::Kind::Poll);
     }
     loop {

@@ -14,6 +14,7 @@ use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, DomId, Port, VcpuId};
+use crate::vcpu::Paused;
 
 use guest::*;
 
@@ -137,38 +138,34 @@ fn polling_ends_with_the_polled_port_only() {
     Side::TwoLevel.mask(&host, &guest, one);
     Side::TwoLevel.mask(&host, &guest, two);
     let ports = |list: &[u32]| GuestHandle::new(host.put(64, list));
-    let polling = || vcpu.events.polled.load(Ordering::Acquire) != 0;
+    let marks = (Paused::BLOCKED | Paused::POLLING).bits();
+    let polling = || vcpu.paused.load(Ordering::Acquire) & Paused::POLLING.bits() != 0;
+    let poll = |list: &[u32]| {
+        vcpu.paused.fetch_or(marks, Ordering::AcqRel);
+        event::begin_poll(&host.cx(&vcpu), ports(list), list.len() as u32)
+    };
 
-    assert_eq!(
-        event::begin_poll(&host.cx(&vcpu), ports(&[one]), 1),
-        Ok(Poll::Wait)
-    );
+    assert_eq!(poll(&[one]), Ok(Poll::Wait));
     send(&host, &guest, two).unwrap();
     assert!(polling(), "another port does not end it");
     send(&host, &guest, one).unwrap();
     assert!(!polling(), "the polled one does, though masked");
     assert!(!woken(&host, &guest, 0));
-    assert_eq!(
-        event::begin_poll(&host.cx(&vcpu), ports(&[one]), 1),
-        Ok(Poll::Ready)
-    );
+    assert_eq!(poll(&[one]), Ok(Poll::Ready));
 
     close(&host, &guest, one).unwrap();
     close(&host, &guest, two).unwrap();
     let three = bind_ipi(&host, &guest, 0).unwrap();
     Side::TwoLevel.mask(&host, &guest, three);
-    assert_eq!(
-        event::begin_poll(&host.cx(&vcpu), ports(&[]), 0),
-        Ok(Poll::Wait)
-    );
+    assert_eq!(poll(&[]), Ok(Poll::Wait));
     send(&host, &guest, three).unwrap();
     assert!(!polling(), "any port ends it");
-    assert_eq!(
-        event::begin_poll(&host.cx(&vcpu), ports(&[]), 0),
-        Ok(Poll::Wait)
-    );
-    event::end_poll(&vcpu);
-    assert!(!polling());
+    assert_eq!(poll(&[]), Ok(Poll::Wait));
+    vcpu.paused.fetch_and(!marks, Ordering::AcqRel);
+    assert!(vcpu.domain.events.pollers.any());
+    let four = bind_ipi(&host, &guest, 0).unwrap();
+    send(&host, &guest, four).unwrap();
+    assert!(!vcpu.domain.events.pollers.any(), "woken by something else");
     assert_eq!(
         event::begin_poll(&host.cx(&vcpu), ports(&[]), 129),
         Err(Errno::EINVAL)
