@@ -33,6 +33,8 @@ pub mod machine;
 pub mod meeting;
 pub mod microcode;
 pub mod mm;
+#[cfg(loom)]
+pub mod models;
 pub mod options;
 pub mod percpu;
 pub mod sched;

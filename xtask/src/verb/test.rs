@@ -165,6 +165,7 @@ fn host_steps() -> Vec<Step> {
         }),
         Step::new("clippy, bare metal", || bare::clippy(&Bare::find()?)),
         Step::new("host tests", host_tests),
+        Step::new("interleavings", interleavings),
         Step::new("build", || verb::build::run(&[]).map(|_| ())),
         Step::new("docs", || {
             sh::run(
@@ -191,6 +192,18 @@ fn host_tests() -> Result<()> {
     } else {
         sh::run(cargo().args(["test", "--workspace", "--no-fail-fast", "--quiet"]))
     }
+}
+
+/// Models of the hypervisor's lock-free parts, in all interleavings. They are built apart, with loom's atomics.
+fn interleavings() -> Result<()> {
+    sh::run(
+        cargo()
+            .args(["test", "--quiet", "--package", "oxen-core"])
+            .args(["--test", "interleavings"])
+            .arg("--target-dir")
+            .arg(paths::target().join("loom"))
+            .env("RUSTFLAGS", "--cfg loom"),
+    )
 }
 
 fn guest_step(run: &'static GuestRun, hypervisor: Hypervisor) -> Step {

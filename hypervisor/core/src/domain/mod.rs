@@ -154,7 +154,7 @@ impl<M: Machine> Domain<M> {
             console_line: Mutex::new(crate::console::GuestLine::default()),
             max_vcpus: config.max_vcpus,
             vcpus: RwLock::new(Vec::new()),
-            dirty_cpus: [const { AtomicU64::new(0) }; MAX_CPUS / 64],
+            dirty_cpus: Default::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 use oxen_abi::xen::SharedInfo;
 
 use crate::event::Outcome;
+use crate::event::info::InfoWords;
 use crate::event::targets::Targets;
 use crate::machine::Machine;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +17,10 @@ const MASK: usize = core::mem::offset_of!(SharedInfo, evtchn_mask) / 8;
 const WORDS: usize = 64;
 
 /// A port's bit in its words.
-struct Bits {
-    pending: &'static AtomicU64,
-    mask: &'static AtomicU64,
-    bit: u64,
+pub(super) struct Bits {
+    pub(super) pending: &'static AtomicU64,
+    pub(super) mask: &'static AtomicU64,
+    pub(super) bit: u64,
 }
 
 impl Bits {
@@ -36,41 +37,53 @@ impl Bits {
             bit: 1 << (port.0 % 64),
         })
     }
+
+    /// Sets the pending bit; `announce` tells the vCPU if the bit is new and the port not masked. The guest clears the mask
+    /// and then looks for what is pending, so that one of the two sees the other.
+    #[inline]
+    pub(super) fn set(&self, announce: impl FnOnce() -> Outcome) -> Outcome {
+        if self.pending.fetch_or(self.bit, Ordering::SeqCst) & self.bit != 0 {
+            Outcome::Nothing
+        } else if self.mask.load(Ordering::SeqCst) & self.bit != 0 {
+            Outcome::Pending
+        } else {
+            announce()
+        }
+    }
+
+    /// Clears the mask bit; `announce` tells the vCPU of what is pending.
+    #[inline]
+    pub(super) fn unmask(&self, announce: impl FnOnce() -> Outcome) -> Outcome {
+        let was_masked = self.mask.fetch_and(!self.bit, Ordering::SeqCst) & self.bit != 0;
+        if was_masked && self.pending.load(Ordering::SeqCst) & self.bit != 0 {
+            announce()
+        } else {
+            Outcome::Nothing
+        }
+    }
 }
 
 /// Makes a port pending and tells the vCPU, unless the guest has masked it.
 #[inline]
 pub(super) fn set_pending<M: Machine>(targets: &Targets<M>, port: Port, vcpu: VcpuId) -> Outcome {
-    let Some(Bits { pending, mask, bit }) = Bits::of(targets, port) else {
-        return Outcome::Nothing;
-    };
-    if pending.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
-        return Outcome::Nothing;
+    match Bits::of(targets, port) {
+        Some(bits) => bits.set(|| announce(targets.info(vcpu), port)),
+        None => Outcome::Nothing,
     }
-    if mask.load(Ordering::Acquire) & bit != 0 {
-        return Outcome::Pending;
-    }
-    announce(targets, port, vcpu)
 }
 
 /// Clears a port's mask bit and announces what is pending on it.
 pub(super) fn unmask<M: Machine>(targets: &Targets<M>, port: Port, vcpu: VcpuId) -> Outcome {
-    let Some(Bits { pending, mask, bit }) = Bits::of(targets, port) else {
-        return Outcome::Nothing;
-    };
-    let was_masked = mask.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
-    if was_masked && pending.load(Ordering::Acquire) & bit != 0 {
-        announce(targets, port, vcpu)
-    } else {
-        Outcome::Nothing
+    match Bits::of(targets, port) {
+        Some(bits) => bits.unmask(|| announce(targets.info(vcpu), port)),
+        None => Outcome::Nothing,
     }
 }
 
+/// Tells a vCPU, by its `vcpu_info`, of a port's event.
 #[inline]
-fn announce<M: Machine>(targets: &Targets<M>, port: Port, vcpu: VcpuId) -> Outcome {
-    let raised = targets
-        .info(vcpu)
-        .is_some_and(|info| info.select(port.0 / 64) && info.raise());
+pub(super) fn announce(info: Option<InfoWords>, port: Port) -> Outcome {
+    let raised = info.is_some_and(|info| info.select(port.0 / 64) && info.raise());
     if raised {
         Outcome::Raised
     } else {

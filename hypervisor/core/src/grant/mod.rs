@@ -17,6 +17,8 @@ mod given;
 mod hypercall;
 mod map;
 mod maptrack;
+#[cfg(loom)]
+pub use entry::model;
 mod pte;
 mod release;
 mod table;

@@ -9,10 +9,13 @@ use crate::machine::{CpuMask, Machine};
 use crate::mm::frame::{Stamp, latest};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic_statics;
 use crate::types::CpuId;
 
-/// The clock. It never wraps.
-static CLOCK: AtomicU64 = AtomicU64::new(1);
+atomic_statics! {
+    /// The clock. It never wraps.
+    static CLOCK: AtomicU64 = 1;
+}
 
 /// The clock now: what a frame is stamped with.
 pub fn clock() -> u64 {

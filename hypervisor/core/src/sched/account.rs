@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use crate::percpu::PerCpu;
 use crate::sched::credit::{self, Priority};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic_statics;
 use crate::types::DomId;
 use crate::vcpu::Vcpu;
 
@@ -31,8 +32,10 @@ impl Default for DomainSched {
     }
 }
 
-/// When the next accounting is due, in system time.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+atomic_statics! {
+    /// When the next accounting is due, in system time.
+    static NEXT: AtomicU64 = 0;
+}
 
 /// Does the accounting if it is due and no other CPU does it.
 pub(super) fn maybe_account<M: Machine>(cpu: &PerCpu<M>, now: u64) {

@@ -63,13 +63,13 @@ pub struct VcpuTime {
 impl Default for VcpuTime {
     fn default() -> Self {
         Self {
-            armed: [const { Mutex::new(None) }; 5],
+            armed: core::array::from_fn(|_| Mutex::new(None)),
             period: AtomicU64::new(FIRST_PERIOD),
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             runstate: Mutex::new(RunState::default()),
             stale: AtomicBool::new(false),
-            published: [const { AtomicU64::new(0) }; 4],
+            published: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! Words and control blocks are in the guest's memory and can hold anything at any time. What the
 //! hypervisor needs to know for itself (the tails) it keeps on its own side.
 
+#[cfg(loom)]
+pub mod model;
 mod word;
 
 use alloc::vec::Vec;

@@ -142,7 +142,11 @@ fn polling_ends_with_the_polled_port_only() {
     let polling = || vcpu.paused.load(Ordering::Acquire) & Paused::POLLING.bits() != 0;
     let poll = |list: &[u32]| {
         vcpu.paused.fetch_or(marks, Ordering::AcqRel);
-        event::begin_poll(&host.cx(&vcpu), ports(list), list.len() as u32)
+        event::begin_poll(
+            &host.cx(&vcpu),
+            ports(list),
+            u32::try_from(list.len()).unwrap(),
+        )
     };
 
     assert_eq!(poll(&[one]), Ok(Poll::Wait));

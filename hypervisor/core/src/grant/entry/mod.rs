@@ -4,6 +4,8 @@
 //! The guest writes entries whenever it likes. Each 8-byte word is read once for what is decided
 //! by it, so that flags, grantee and what else is in the word always belong together.
 
+#[cfg(loom)]
+pub mod model;
 mod v1;
 mod v2;
 
