@@ -184,7 +184,25 @@ impl Domain {
     }
 }
 
-fn destroy(id: u16) -> Result {
+/// Makes a domain with one vCPU that is never given memory or a context. Its number.
+pub fn create_idle() -> Result<u16> {
+    let mut id = 0;
+    let mut create = abi::CreateDomain {
+        handle: *b"oxen-test-guest!",
+        max_vcpus: 1,
+        max_evtchn_port: 1023,
+        max_grant_frames: 64,
+        max_maptrack_frames: 1024,
+        grant_opts: 2,
+        ..abi::CreateDomain::default()
+    };
+    control::domctl(abi::XEN_DOMCTL_CREATEDOMAIN, &mut id, &mut create)?;
+    on_domain(abi::XEN_DOMCTL_MAX_VCPUS, id, &mut abi::MaxVcpus { max: 1 })?;
+    Ok(id)
+}
+
+/// Destroys a domain, of whose memory dom0 has nothing mapped.
+pub fn destroy(id: u16) -> Result {
     loop {
         // Long work is done in steps, and the call asks to be made again.
         match on_domain::<Nothing>(abi::XEN_DOMCTL_DESTROYDOMAIN, id, &mut []) {

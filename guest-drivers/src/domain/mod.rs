@@ -10,5 +10,5 @@ mod console;
 pub mod control;
 
 #[cfg(target_os = "none")]
-pub use builder::{Domain, Spec};
+pub use builder::{Domain, Spec, create_idle, destroy};
 pub use layout::Layout;

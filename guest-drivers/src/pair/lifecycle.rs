@@ -8,7 +8,7 @@ use oxen_abi::sysctl::{GetDomainInfoList, XEN_SYSCTL_GETDOMAININFOLIST};
 use super::{free_pages, memory_is_back, run_to_end};
 use crate::conformance::{Outcome, Suite, ensure, good, same};
 use crate::domain::control::{self, Nothing, on_domain};
-use crate::domain::{Domain, Spec};
+use crate::domain::{Domain, Spec, create_idle, destroy};
 use crate::sys::hypercall;
 
 fn build(command_line: &[u8]) -> Outcome<Domain> {
@@ -22,6 +22,28 @@ fn whole_life(command_line: &[u8], seconds: u64, line: impl FnMut(&str)) -> Outc
     let reason = run_to_end(&mut domain, seconds, line);
     good!(domain.destroy());
     reason
+}
+
+/// More domains than the hypervisor has bytes for from the start.
+const MANY: usize = 600;
+
+/// Creates many domains and destroys them. Free pages while they were there.
+fn come_and_go() -> Outcome<u64> {
+    let mut ids = [None; MANY];
+    let mut created = Ok(0);
+    for slot in &mut ids {
+        created = create_idle();
+        let Ok(id) = created else {
+            break;
+        };
+        *slot = Some(id);
+    }
+    let least = good!(control::free_pages());
+    for id in ids.into_iter().flatten() {
+        good!(destroy(id));
+    }
+    good!(created);
+    Ok(least)
 }
 
 pub(super) fn run(s: &mut Suite<'_>) {
@@ -50,6 +72,22 @@ pub(super) fn run(s: &mut Suite<'_>) {
             "a domain takes no memory"
         );
         good!(domain.destroy());
+        memory_is_back(before)
+    });
+    s.check("domain/many_leave_nothing", || {
+        // The lists of all domains and vCPUs keep the length that they had once: a MiB at the most.
+        let start = free_pages()?;
+        come_and_go()?;
+        let before = free_pages()?;
+        ensure!(
+            before + 256 > start,
+            "{start} pages free at the start, {before} after the first round"
+        );
+        let least = come_and_go()?;
+        ensure!(
+            least + 600 < before,
+            "{before} pages free before, {least} with the domains"
+        );
         memory_is_back(before)
     });
     s.check("domain/destroyed_twice", || {

@@ -1,13 +1,13 @@
 //! The byte heap behind `alloc`: one talc arena, given memory at boot and more from frames that `core` keeps ready when
-//! it is used up.
+//! it is used up. A block that it was given later and that is not in use at all any more goes back there.
 //!
 //! All of `core` runs with interrupts off, so a plain spin lock serves; NMI and #MC handlers do not allocate.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
 
-use oxen_core::CpuId;
 use oxen_core::mm::growth;
+use oxen_core::{CpuId, Mfn};
 use spin::Mutex;
 use talc::DefaultBinning;
 use talc::base::{Talc, binning::Binning};
@@ -28,7 +28,7 @@ const FOR_CPU: u64 = 32 << 10;
 const LIMIT: u64 = 1 << 32;
 
 #[global_allocator]
-static HEAP: Heap = Heap(Mutex::new(Talc::new(Frames)));
+static HEAP: Heap = Heap(Mutex::new(Talc::new(Frames { kept: 0 })));
 
 /// The arena. While one CPU uses up the last memory for what must not fail, no other gets any.
 struct Heap(Mutex<Talc<Frames, DefaultBinning>>);
@@ -80,11 +80,15 @@ fn this_core_cpu() -> CpuId {
     CpuId(u16::try_from(this_cpu().cpu).unwrap_or(u16::MAX))
 }
 
-/// Where the heap gets more memory from, for ever.
+/// Where the heap gets more memory from, and gives it back to.
 #[derive(Debug)]
-struct Frames;
+struct Frames {
+    /// Where memory of the boot allocator's begins, which stays; 0 = there is none.
+    kept: u64,
+}
 
-// SAFETY: `core` finds the frames by the frame table alone; it allocates no bytes for it.
+// SAFETY: `core` finds the frames by the frame table alone; it allocates no bytes for it. A heap within the arena is
+// given up as a whole or stays as it is.
 unsafe impl Source for Frames {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let hv = boot::hypervisor().ok_or(())?;
@@ -105,6 +109,30 @@ unsafe impl Source for Frames {
             .map(|_| ())
             .ok_or(())
     }
+
+    const TRACK_HEAP_END: bool = true;
+
+    unsafe fn resize(&mut self, unused: *mut u8, end: *mut u8, whole: bool) -> *mut u8 {
+        // The arena has a few bytes of its own in front of what it hands out.
+        let start = (unused as u64) & !(PAGE_SIZE - 1);
+        let Some(hv) = boot::hypervisor().filter(|_| whole && start != self.kept) else {
+            return end;
+        };
+        let first = paging::undirect(start) >> PAGE_SHIFT;
+        // As it came: a power of two.
+        let count = (end as u64).saturating_sub(start) >> PAGE_SHIFT;
+        let order = u8::try_from(count.trailing_zeros()).unwrap_or(0);
+        for mfn in first..first + count {
+            memory::release_frame(mfn);
+        }
+        if growth::give_back(hv, this_core_cpu(), (Mfn(first), order)) {
+            return unused;
+        }
+        for mfn in first..first + count {
+            memory::claim_frame(mfn);
+        }
+        end
+    }
 }
 
 /// Gives the heap its first memory. False if there is not so much.
@@ -115,14 +143,22 @@ pub(crate) fn init() -> bool {
 /// Gives the heap what it needs for so many CPUs until `core` gives it more: the last chance before the boot allocator
 /// ends. False if there is not so much.
 pub(crate) fn make_room(cpus: u32) -> bool {
-    cpus <= FEW_CPUS || claim((u64::from(cpus) * FOR_CPU).next_multiple_of(LARGE_PAGE))
+    if cpus <= FEW_CPUS {
+        return true;
+    }
+    let size = (u64::from(cpus) * FOR_CPU).next_multiple_of(LARGE_PAGE);
+    claim(size)
 }
 
 /// Gives the heap `size` bytes of the boot allocator's.
 fn claim(size: u64) -> bool {
-    let memory = alloc::take(size, LARGE_PAGE, LIMIT).and_then(paging::direct);
+    let Some(base) = alloc::take(size, LARGE_PAGE, LIMIT).and_then(paging::direct) else {
+        return false;
+    };
+    let mut arena = HEAP.0.lock();
+    arena.source.kept = base as u64;
     // SAFETY: the memory was taken from the boot allocator for this alone, and the direct map has it read-write.
-    memory.is_some_and(|base| unsafe { HEAP.0.lock().claim(base, to_usize(size)) }.is_some())
+    unsafe { arena.claim(base, to_usize(size)) }.is_some()
 }
 
 /// A frame for a page table when the boot allocator is no more. Returns its physical address.

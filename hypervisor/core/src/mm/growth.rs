@@ -2,7 +2,8 @@
 //!
 //! The byte heap asks for memory wherever something is allocated, perhaps with locks held, so it cannot wait there for
 //! other CPUs to flush their TLBs. A few blocks are kept ready that need no flush, and what was taken of them is replaced
-//! on the way out to a guest, where no lock is held.
+//! on the way out to a guest, where no lock is held. What it does not need any more comes back here first, and is free
+//! memory again as soon as more is ready than is kept.
 //!
 //! Where an allocation cannot fail, for want of a way to ask for it, `with_room` makes sure beforehand that it will not:
 //! one block is left for that whatever happens, and while it is used up nobody else gets anything of it.
@@ -14,6 +15,7 @@ use oxen_abi::errno::Errno;
 
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::mm::frame::CountWord;
 use crate::mm::{flush_last_use, last_use, low_memory, tlb};
 use crate::percpu::{Pending, PerCpu};
 use crate::sync::Mutex;
@@ -42,6 +44,8 @@ pub struct Growth {
     frames: AtomicU64,
     /// Fewer are ready than should be, for the last that was looked.
     short: AtomicBool,
+    /// Something has come back.
+    returned: AtomicBool,
     /// Order of a block that was asked for and not there; 0 = none.
     missed: AtomicU8,
     /// The CPU in [`with_room`], as its number plus one; 0 = none.
@@ -80,6 +84,19 @@ impl Growth {
         if holds {
             self.keeper.store(number(cpu), Ordering::SeqCst);
         }
+        self.frames.fetch_sub(1 << block.1, Ordering::AcqRel);
+        Some(block)
+    }
+
+    /// A block without which there are enough.
+    fn pop_surplus(&self) -> Option<Block> {
+        let mut ready = self.ready.lock();
+        let surplus = self.frames().checked_sub(READY)?;
+        let one_large = large(&ready) <= 1;
+        let dispensable =
+            |block: &Block| 1 << block.1 <= surplus && !(one_large && block.1 >= ORDER);
+        let at = ready.iter().position(dispensable)?;
+        let block = ready.swap_remove(at);
         self.frames.fetch_sub(1 << block.1, Ordering::AcqRel);
         Some(block)
     }
@@ -166,6 +183,16 @@ pub fn take<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId, order: u8) -> Option<(Mf
     block
 }
 
+/// For the byte heap, on CPU `cpu`: a block that [`take`] gave is not its own any more. Whether there was a place for
+/// it; if not, the heap keeps it.
+pub fn give_back<M: Machine>(hv: &Hypervisor<M>, cpu: CpuId, block: (Mfn, u8)) -> bool {
+    let taken = hv.growth.push(block);
+    if hv.growth.frames() > READY && !hv.growth.returned.swap(true, Ordering::AcqRel) {
+        hv.raise(cpu, Pending::MEMORY, cpu);
+    }
+    taken
+}
+
 /// A free block of the usual order or, if there is none or it does not please, of the order that is needed.
 fn free_block<M: Machine>(
     hv: &Hypervisor<M>,
@@ -189,7 +216,8 @@ pub(crate) fn start<M: Machine>(cpu: &PerCpu<M>) {
     refill(cpu);
 }
 
-/// Replaces what the byte heap has taken. With no lock held, for it waits for other CPUs.
+/// Replaces what the byte heap has taken, and frees what it has given back. With no lock held, for it waits for other
+/// CPUs.
 pub(crate) fn refill<M: Machine>(cpu: &PerCpu<M>) {
     let growth = &cpu.hv.growth;
     let missed = growth.missed.swap(0, Ordering::AcqRel);
@@ -197,6 +225,9 @@ pub(crate) fn refill<M: Machine>(cpu: &PerCpu<M>) {
         add(cpu, missed);
     }
     growth.short.store(!fill(cpu), Ordering::Relaxed);
+    if growth.returned.swap(false, Ordering::AcqRel) {
+        free_surplus(cpu.hv);
+    }
     low_memory::check(cpu.hv);
 }
 
@@ -213,6 +244,19 @@ fn fill<M: Machine>(cpu: &PerCpu<M>) -> bool {
         order -= 1;
     }
     true
+}
+
+/// Makes free memory of what is ready beyond what is kept.
+fn free_surplus<M: Machine>(hv: &Hypervisor<M>) {
+    while let Some((first, order)) = hv.growth.pop_surplus() {
+        for mfn in first.0..first.0 + (1 << order) {
+            if let Some(frame) = hv.machine.frame(Mfn(mfn)) {
+                // The byte heap has written it.
+                frame.set_count(CountWord(CountWord::DIRTY));
+            }
+        }
+        hv.heap.free(&hv.machine, first, order);
+    }
 }
 
 /// Makes one more block ready; whether there was one, and a place for it.
@@ -360,6 +404,49 @@ mod tests {
         assert_eq!(take(host.hv, CPU, 1).map(|block| block.1), Some(1));
         assert_eq!(take(host.hv, CPU, 2), None);
         assert_eq!(with_room(&host.cpu, || Ok(())), Err(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn what_comes_back_is_free_memory_again_and_is_cleared() {
+        let (host, _domain) = used_up();
+        let hv = host.hv;
+        refill(&host.cpu);
+        let before = hv.heap.free_frames();
+        let blocks = [1, 2, ORDER, ORDER, ORDER].map(|_| {
+            let block = take(hv, CPU, 1).unwrap();
+            refill(&host.cpu);
+            block
+        });
+        assert_eq!(hv.heap.free_frames(), before - (5 << ORDER));
+        for block in blocks {
+            for mfn in block.0.0..block.0.0 + (1 << block.1) {
+                let page = host.machine().page(Mfn(mfn)).unwrap();
+                page[0].store(0x5a, Ordering::Release);
+            }
+            assert!(give_back(hv, CPU, block));
+        }
+        assert!(host.cpu.has_work());
+        refill(&host.cpu);
+        assert_eq!(hv.growth.frames(), READY);
+        assert_eq!(hv.heap.free_frames(), before);
+        // None of it is seen by a guest.
+        let guest = host.domain(2, 1, 2048);
+        while hv.heap.free_frames() > 0 {
+            let mfn = host.ram(&guest);
+            let page = host.machine().page(mfn).unwrap();
+            assert!(page.iter().all(|word| word.load(Ordering::Acquire) == 0));
+        }
+    }
+
+    #[test]
+    fn without_a_place_for_it_the_byte_heap_keeps_a_block() {
+        let host = Host::new();
+        let block = || (host.hv.heap.alloc(host.machine(), 1, u64::BITS).unwrap(), 1);
+        for _ in 0..BLOCKS {
+            assert!(give_back(host.hv, CPU, block()));
+        }
+        assert!(!give_back(host.hv, CPU, block()));
+        assert_eq!(host.hv.growth.frames(), 2 * BLOCKS as u64);
     }
 
     #[test]
