@@ -427,6 +427,16 @@ pub const BOOT_RUNS: &[BootRun] = &[
         ..PLAIN
     },
     BootRun {
+        name: "the TSC by the PIT",
+        hypervisor_args: "clocksource=pit",
+        clock: Clock::Instructions,
+        steps: &[
+            Shows(r"TSC: (1000\.[0-4]|999\.[5-9])\d* MHz by the PIT"),
+            Shows("CHECK xen_version/version ok"),
+        ],
+        ..PLAIN
+    },
+    BootRun {
         name: "no module",
         steps: &[Shows(
             "Oxen cannot start: dom0: the boot loader loaded no dom0 kernel",

@@ -3,6 +3,7 @@
 //! Parsing never fails: what is not understood is named in a [`Warning`] and its default stays.
 
 mod bios;
+mod clock;
 mod dom0;
 mod early;
 mod level;
@@ -17,6 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use bios::{Edd, Edid};
+pub use clock::ClockSource;
 pub use dom0::{Dom0Mem, Dom0Vcpus};
 pub use early::EarlyConsole;
 pub use level::{Fate, Level, Levels};
@@ -81,6 +83,8 @@ pub struct Options {
     pub edid: Edid,
     /// `edd=`.
     pub edd: Edd,
+    /// `clocksource=`.
+    pub clock_source: ClockSource,
     /// `console_to_ring`: guests' console output goes to the ring too.
     pub console_to_ring: bool,
     /// `conring_size=`: bytes of the console ring.
@@ -133,6 +137,7 @@ impl Default for Options {
             no_real_mode: false,
             edid: Edid::default(),
             edd: Edd::default(),
+            clock_source: ClockSource::default(),
             console_to_ring: false,
             conring_size: 64 << 10,
             sync_console: false,

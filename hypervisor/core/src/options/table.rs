@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::bios::{EDD_EXPECTED, EDID_EXPECTED, Edd, Edid};
+use super::clock::{self, ClockSource};
 use super::dom0::{Dom0Mem, Dom0Vcpus, MEM_EXPECTED, VCPUS_EXPECTED};
 use super::level::{self, Levels};
 use super::serial;
@@ -88,7 +89,7 @@ pub(super) const TABLE: &[(&str, Action)] = &[
     ("ucode", Action::Nothing(NOT_YET)),
     ("iommu", Action::Nothing(NOT_YET)),
     ("x2apic", Action::Nothing(AUTOMATIC)),
-    ("clocksource", Action::Nothing(AUTOMATIC)),
+    ("clocksource", Action::Value(|o, v| { o.clock_source = ClockSource::parse(v)?; Some(()) }, clock::EXPECTED)),
     ("cpufreq", Action::Nothing(NOT_YET)),
     ("crashkernel", Action::Nothing(NOT_YET)),
     ("dom0", Action::Nothing("dom0 is a PV guest")),

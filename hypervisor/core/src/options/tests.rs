@@ -95,6 +95,17 @@ fn every_option_of_the_manual_is_known() {
 }
 
 #[test]
+fn the_clock_that_the_tsc_is_measured_against() {
+    assert_eq!(clean("").clock_source, ClockSource::Best);
+    assert_eq!(clean("clocksource=pit").clock_source, ClockSource::Pit);
+    assert_eq!(clean("clocksource=acpi").clock_source, ClockSource::PmTimer);
+    assert_eq!(clean("clocksource=hpet").clock_source, ClockSource::Hpet);
+    let (options, warnings) = Options::parse("clocksource=sundial");
+    assert_eq!(options.clock_source, ClockSource::Best);
+    assert!(warnings[0].to_string().contains("hpet, acpi, pit or tsc"));
+}
+
+#[test]
 fn behind_two_dashes_is_dom0s() {
     let options = clean("noreboot -- quiet single");
     assert_eq!(options.dom0_extra, "quiet single");

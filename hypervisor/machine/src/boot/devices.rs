@@ -14,10 +14,10 @@ use crate::percpu::this_cpu;
 use crate::{clock, pci, smp};
 
 /// Brings up the boot CPU's LAPIC and timer, the IO-APICs and the clock.
-pub(super) fn init() {
+pub(super) fn init(options: &Options) {
     let tables = acpi::info();
     println!("ACPI: {} tables", tables.tables);
-    let (reference, hz) = clock::init();
+    let (reference, hz) = clock::init(options.clock_source);
     println!(
         "TSC: {}.{:03} MHz by the {reference}",
         hz / 1_000_000,

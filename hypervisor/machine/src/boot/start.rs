@@ -128,7 +128,7 @@ extern "C" fn with_heap() -> ! {
     reboot::set_debug_exit(options.debug_exit);
     let firmware = bios::ask(&options);
     console::attach_screen();
-    devices::init();
+    devices::init(&options);
     if options.watchdog {
         watchdog::start(options.watchdog_timeout);
     }

@@ -1,5 +1,7 @@
 //! Clocks of known frequency, to measure the TSC against.
 
+use oxen_core::options::ClockSource;
+
 use crate::acpi::{self, Space};
 use crate::num::low32;
 use crate::paging::{Mmio, map_mmio};
@@ -27,16 +29,15 @@ pub(super) enum Reference {
 }
 
 impl Reference {
-    /// The best there is.
-    pub(super) fn find() -> Self {
-        hpet().or_else(pm_timer).unwrap_or_else(|| {
-            // Gate on, speaker off; channel 2, mode 0, low byte then high byte.
-            outb(0x61, (inb(0x61) & !2) | 1);
-            outb(0x43, 0xb0);
-            outb(0x42, 0xff);
-            outb(0x42, 0xff);
-            Self::Pit
-        })
+    /// The one that is asked for, if it is there, or the best.
+    pub(super) fn find(wanted: ClockSource) -> Self {
+        let asked = match wanted {
+            ClockSource::Best => None,
+            ClockSource::Hpet => hpet(),
+            ClockSource::PmTimer => pm_timer(),
+            ClockSource::Pit => Some(pit()),
+        };
+        asked.or_else(hpet).or_else(pm_timer).unwrap_or_else(pit)
     }
 
     /// Its name.
@@ -78,6 +79,15 @@ impl Reference {
             }
         }
     }
+}
+
+fn pit() -> Reference {
+    // Gate on, speaker off; channel 2, mode 0, low byte then high byte.
+    outb(0x61, (inb(0x61) & !2) | 1);
+    outb(0x43, 0xb0);
+    outb(0x42, 0xff);
+    outb(0x42, 0xff);
+    Reference::Pit
 }
 
 fn hpet() -> Option<Reference> {

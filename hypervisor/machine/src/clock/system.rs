@@ -4,6 +4,7 @@ use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::Ordering;
 
 use oxen_abi::xen::VcpuTimeInfo;
+use oxen_core::options::ClockSource;
 use spin::Once;
 
 use super::reference::Reference;
@@ -52,8 +53,8 @@ pub(super) fn synchronised_tsc() -> u64 {
 
 /// Measures the TSC and reads the real-time clock. Called once, by the boot CPU; returns what it was measured against
 /// and its frequency in Hz.
-pub fn init() -> (&'static str, u64) {
-    let reference = Reference::find();
+pub fn init(wanted: ClockSource) -> (&'static str, u64) {
+    let reference = Reference::find(wanted);
     let hz = frequency(&reference);
     let clock = CLOCK.call_once(|| {
         let start = rdtsc();
