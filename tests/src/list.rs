@@ -48,6 +48,20 @@ const BIOS: Check = Check {
 
 const HARDWARE: &[Check] = &[BIOS, AHCI, E1000E, SYMBOLS, CLEAN];
 
+/// With interrupts as devices have them that know no messages.
+const LINES: &[Check] = &[
+    Check {
+        name: "disk by a line",
+        run: hardware::disk_data_by_line,
+    },
+    Check {
+        name: "network by a line",
+        run: hardware::network_by_line,
+    },
+    INTERRUPTS,
+    CLEAN,
+];
+
 const SYMBOLS: Check = Check {
     name: "the hypervisor's symbols",
     run: hardware::symbols,
@@ -899,6 +913,7 @@ const SESSION: Session = Session {
     linux: Linux::Stock,
     tools: Tools::Ours,
     hypervisor_args: "",
+    dom0_args: "",
     grub: false,
     disk: false,
     checks: &[],
@@ -981,6 +996,14 @@ pub const SESSIONS: &[Session] = &[
         linux: Linux::V6_12,
         disk: true,
         checks: NEWER,
+        ..SESSION
+    },
+    Session {
+        name: "lines instead of messages",
+        on: &[(Oxen, Always), (DebianXen, Full)],
+        dom0_args: "pci=nomsi",
+        disk: true,
+        checks: LINES,
         ..SESSION
     },
     Session {

@@ -84,6 +84,8 @@ pub struct Session {
     pub tools: Tools,
     /// Further options of the hypervisor.
     pub hypervisor_args: &'static str,
+    /// Further options of dom0's kernel.
+    pub dom0_args: &'static str,
     /// Through GRUB; QEMU's own loader otherwise.
     pub grub: bool,
     /// With a disk (empty, 128 MiB) on the AHCI controller.

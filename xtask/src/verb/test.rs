@@ -288,6 +288,7 @@ fn machine(session: &Session, hypervisor: Hypervisor, dir: &Path) -> Result<Mach
         linux: session.linux,
         tools: session.tools,
         hypervisor_args: session.hypervisor_args,
+        dom0_args: session.dom0_args,
         ..dom0_setup(hypervisor, session.grub)
     };
     let boot = setup::prepare(&setup, dir)?;
