@@ -1,9 +1,19 @@
 //! Model-specific registers that kernels read and write.
 
+use core::sync::atomic::Ordering;
+
+use oxen_abi::cpuid::XEN_CPUID_FIRST_LEAF;
+
+use super::pinning::{pin, unpin};
 use super::traps::faulted;
 use super::{Suite, ensure, good, same, skip};
+use crate::pagetable;
+use crate::sys::frame::{self, Frame};
 use crate::sys::probe;
 
+const P5_MC_ADDR: u32 = 0;
+const P5_MC_TYPE: u32 = 1;
+const PLATFORM_ID: u32 = 0x17;
 const APIC_BASE: u32 = 0x1b;
 const UCODE_REV: u32 = 0x8b;
 const PLATFORM_INFO: u32 = 0xce;
@@ -11,6 +21,7 @@ const MCG_CAP: u32 = 0x179;
 const MCG_STATUS: u32 = 0x17a;
 const MISC_ENABLE: u32 = 0x1a0;
 const PAT: u32 = 0x277;
+const MC0_CTL2: u32 = 0x280;
 const MC0_CTL: u32 = 0x400;
 const EFER: u32 = 0xc000_0080;
 const TSC_AUX: u32 = 0xc000_0103;
@@ -60,12 +71,43 @@ pub(super) fn run(s: &mut Suite<'_>) {
             faulted(probe::wrmsr(report, 0x1000), probe::GP)?;
             same!(probe::rdmsr(report), Ok(0));
         }
+        // No thresholds for corrected errors, and nothing of the Pentium's.
+        for msr in [MC0_CTL2, MC0_CTL2 + 31] {
+            same!(probe::rdmsr(msr), Ok(0));
+            good!(probe::wrmsr(msr, 0));
+        }
+        for msr in [P5_MC_ADDR, P5_MC_TYPE] {
+            same!(probe::rdmsr(msr), Ok(0));
+            faulted(probe::wrmsr(msr, 0), probe::GP)?;
+        }
+        Ok(())
+    });
+    s.check("msr/hypercall_page", || {
+        let [pages, msr, ..] = good!(probe::cpuid(XEN_CPUID_FIRST_LEAF + 2, 0));
+        same!(pages, 1);
+        same!(probe::rdmsr(msr), Ok(0));
+        let page = Frame::new();
+        let address = page.mfn() << 12;
+        good!(probe::wrmsr(msr, address));
+        same!(probe::rdmsr(msr), Ok(0));
+        for (word, filled) in page.words().iter().zip(frame::hypercall_page_words()) {
+            same!(word.load(Ordering::Relaxed), filled.load(Ordering::Relaxed));
+        }
+        // There is no second page, no such frame, and a page table is no place for code.
+        faulted(probe::wrmsr(msr, address | 1), probe::GP)?;
+        faulted(probe::wrmsr(msr, !0xfff), probe::GP)?;
+        let table = good!(pagetable::new_table());
+        same!(pin(table, 1), Ok(0));
+        faulted(probe::wrmsr(msr, table.mfn() << 12), probe::GP)?;
+        same!(table.words()[0].load(Ordering::Relaxed), 0);
+        same!(unpin(table), Ok(0));
         Ok(())
     });
     s.check("msr/of_amds_processors", || {
         if good!(probe::cpuid(0, 0))[1] != AMD {
             skip!("another maker's");
         }
+        faulted(probe::rdmsr(PLATFORM_ID), probe::GP)?;
         // LFENCE is a barrier to speculation.
         same!(good!(probe::rdmsr(DE_CFG)) & 2, 2);
         for msr in [DE_CFG, HWCR] {

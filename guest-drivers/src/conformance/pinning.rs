@@ -37,11 +37,11 @@ fn mmuext(cmd: u32, arg1: u64, arg2: u64) -> hypercall::Result {
     mmuext_for(cmd, arg1, arg2, DOMID_SELF)
 }
 
-fn pin(frame: Frame, level: u32) -> hypercall::Result {
+pub(super) fn pin(frame: Frame, level: u32) -> hypercall::Result {
     mmuext(abi::MMUEXT_PIN_L1_TABLE + level - 1, frame.mfn(), 0)
 }
 
-fn unpin(frame: Frame) -> hypercall::Result {
+pub(super) fn unpin(frame: Frame) -> hypercall::Result {
     mmuext(abi::MMUEXT_UNPIN_TABLE, frame.mfn(), 0)
 }
 

@@ -82,6 +82,13 @@ pub fn hypercall_page_pfn() -> u64 {
     ((&raw const hypercall_page) as u64 - VIRT_BASE) / PAGE_SIZE
 }
 
+/// The page that the hypervisor has filled with code for each hypercall.
+#[must_use]
+pub fn hypercall_page_words() -> &'static [AtomicU64; 512] {
+    // SAFETY: the image has a whole page of its own there, which nobody writes to.
+    unsafe { &*(&raw const hypercall_page).cast() }
+}
+
 /// A page that is mapped in the windows above the kernel.
 ///
 /// # Panics

@@ -2,7 +2,12 @@
 
 use oxen_abi::hypercall::HYPERVISOR_IRET;
 
+use crate::domain::Domain;
 use crate::machine::Machine;
+use crate::mm::frame::PageType;
+use crate::mm::shadow;
+use crate::mm::types::{MmError, get_held, put_held};
+use crate::percpu::PerCpu;
 use crate::types::Mfn;
 
 /// Bytes for each hypercall.
@@ -43,6 +48,17 @@ pub fn fill<M: Machine>(machine: &M, mfn: Mfn) {
     for number in 0..4096 / STUB {
         machine.write_frame(mfn, number * STUB, &stub(number));
     }
+}
+
+/// Fills a frame of a domain's with the stubs. `EINVAL` if it is not its own or is in use as a page table, `EBUSY` if it
+/// has too many references.
+pub fn install<M: Machine>(cpu: &PerCpu<M>, domain: &Domain<M>, mfn: Mfn) -> Result<(), MmError> {
+    let frame = get_held(cpu, domain, mfn, PageType::Writable)?;
+    fill(&cpu.hv.machine, mfn);
+    shadow::log::mark(cpu.hv, domain, mfn);
+    // A frame that is only written to has no entries to let go of.
+    let _ = put_held(cpu, mfn, frame);
+    Ok(())
 }
 
 #[cfg(test)]

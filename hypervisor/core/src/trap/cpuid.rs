@@ -11,6 +11,7 @@ use oxen_abi::cpuid::{
 
 use super::control_register as cr;
 use super::cpu_policy::CpuPolicy;
+use super::msr;
 use super::registers::low;
 use crate::machine::Machine;
 use crate::percpu::Cx;
@@ -229,7 +230,7 @@ fn xen(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32, subleaf: u32
         // One hypercall page, written by this MSR.
         (2, _) => [
             1,
-            XEN_CPUID_FIRST_LEAF,
+            msr::HYPERCALL_PAGE,
             XEN_CPUID_FEAT1_MMU_PT_UPDATE_PRESERVE_AD,
             0,
         ],

@@ -4,11 +4,17 @@
 //! where the register is the guest's own; they are ignored where kernels of old write what the
 //! hypervisor has set already, or write what they read; and raise #GP otherwise.
 
+use super::privileged::Outcome;
+use crate::hypercall::page;
 use crate::machine::{Base, Machine};
+use crate::mm::types::MmError;
 use crate::mm::walk::is_canonical;
 use crate::percpu::Cx;
-use crate::types::VcpuId;
+use crate::types::{Mfn, PAGE_SIZE, VcpuId};
 
+/// What the Pentium told of a machine check: the address and the kind.
+const P5_MC_ADDR: u32 = 0;
+const P5_MC_TYPE: u32 = 1;
 /// IA32_TIME_STAMP_COUNTER.
 pub(super) const TSC: u32 = 0x10;
 const PLATFORM_ID: u32 = 0x17;
@@ -24,7 +30,12 @@ const LAST_BANK_END: u32 = 0x47f;
 const MISC_ENABLE: u32 = 0x1a0;
 const DEBUGCTL: u32 = 0x1d9;
 const PAT: u32 = 0x277;
+const MC0_CTL2: u32 = 0x280;
+const LAST_CTL2: u32 = 0x29f;
 const PERF_CAPABILITIES: u32 = 0x345;
+/// The machine address of a frame that is to hold the hypercall page (public ABI,
+/// `arch-x86/cpuid.h`: the register that leaf 0x40000002 names).
+pub(super) const HYPERCALL_PAGE: u32 = 0x4000_0000;
 const EFER: u32 = 0xc000_0080;
 const FS_BASE: u32 = 0xc000_0100;
 const GS_BASE: u32 = 0xc000_0101;
@@ -37,6 +48,9 @@ const AMD_TOP_MEM: u32 = 0xc001_001a;
 const AMD_TOP_MEM2: u32 = 0xc001_001d;
 const AMD_MMIO_CONF_BASE: u32 = 0xc001_0058;
 const AMD_DE_CFG: u32 = 0xc001_1029;
+
+/// Leaf 0 EBX: "Genu".
+const INTEL: u32 = 0x756e_6547;
 
 /// LAPIC at its usual place, enabled.
 const APIC_ENABLED: u64 = 0xfee0_0800;
@@ -90,12 +104,14 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
             };
             Some(APIC_ENABLED | boot)
         }
-        PLATFORM_ID | UCODE_REV => Some(machine.rdmsr(msr).unwrap_or(0)),
+        // Only Intel's processors have it.
+        PLATFORM_ID if machine.cpuid(0, 0)[1] == INTEL => machine.rdmsr(msr),
+        UCODE_REV => Some(machine.rdmsr(msr).unwrap_or(0)),
         PLATFORM_INFO | MISC_FEATURES_ENABLES => Some(0),
         // Machine checks are the hypervisor's, and dom0 hears of them by VIRQ_MCA: two banks in
         // which there is never anything.
         MCG_CAP => Some(u64::from(BANKS)),
-        MCG_STATUS | MCG_CTL => Some(0),
+        MCG_STATUS | MCG_CTL | P5_MC_ADDR | P5_MC_TYPE | MC0_CTL2..=LAST_CTL2 => Some(0),
         MC0_CTL..=LAST_BANK_END => Some(match Bank::of(msr) {
             (0..BANKS, Bank::Control) => u64::MAX,
             _ => 0,
@@ -105,6 +121,7 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
             .map(|value| (value & !MISC_HIDDEN) | MISC_ABSENT),
         DEBUGCTL | PERF_CAPABILITIES => Some(0),
         PAT => machine.rdmsr(PAT),
+        HYPERCALL_PAGE => Some(0),
         EFER => machine.rdmsr(EFER).map(|value| value & EFER_SHOWN),
         FS_BASE => Some(machine.base(Base::Fs)),
         GS_BASE => Some(machine.base(Base::Gs)),
@@ -120,8 +137,30 @@ pub(super) fn read<M: Machine>(cx: &Cx<'_, M>, msr: u32) -> Option<u64> {
     }
 }
 
-/// Writes an MSR for the guest; `false` is #GP.
-pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
+/// Writes an MSR for the guest.
+pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> Outcome {
+    match msr {
+        HYPERCALL_PAGE => install_page(cx, value),
+        _ if write_register(cx, msr, value) => Outcome::Done,
+        _ => Outcome::Refused,
+    }
+}
+
+/// Makes the guest's frame at machine address `value` a hypercall page.
+fn install_page<M: Machine>(cx: &Cx<'_, M>, value: u64) -> Outcome {
+    // The low bits would choose one of several pages.
+    if !value.is_multiple_of(PAGE_SIZE) {
+        return Outcome::Refused;
+    }
+    match page::install(cx.cpu, cx.domain(), Mfn::containing(value)) {
+        Ok(()) => Outcome::Done,
+        Err(MmError::Restart) => Outcome::Again,
+        Err(MmError::Errno(_)) => Outcome::Refused,
+    }
+}
+
+/// Writes one that is a register and no more; `false` is #GP.
+fn write_register<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
     let machine = cx.machine();
     let base = match msr {
         FS_BASE => Some(Base::Fs),
@@ -148,6 +187,8 @@ pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
         // A guest's TSC is the host's.
         TSC => true,
         MCG_CAP | MCG_STATUS | MCG_CTL | MISC_ENABLE => read(cx, msr).is_some(),
+        // Thresholds for corrected errors are the hypervisor's.
+        MC0_CTL2..=LAST_CTL2 => true,
         AMD_HWCR | AMD_DE_CFG => read(cx, msr).is_some(),
         // A report can be cleared, and not made up.
         MC0_CTL..=LAST_BANK_END => match Bank::of(msr) {
@@ -156,7 +197,8 @@ pub(super) fn write<M: Machine>(cx: &Cx<'_, M>, msr: u32, value: u64) -> bool {
         },
         DEBUGCTL => value == 0,
         // Only to be read.
-        PLATFORM_ID | APIC_BASE | PLATFORM_INFO | PAT | PERF_CAPABILITIES => false,
+        P5_MC_ADDR | P5_MC_TYPE | PLATFORM_ID | APIC_BASE => false,
+        PLATFORM_INFO | PAT | PERF_CAPABILITIES => false,
         AMD_SYSCFG | AMD_TOP_MEM | AMD_TOP_MEM2 | AMD_MMIO_CONF_BASE => false,
         _ => read(cx, msr) == Some(value),
     }

@@ -26,7 +26,7 @@ const LONG: u64 = 1 << 53;
 pub(super) enum Outcome {
     /// It is done: RIP goes on.
     Done,
-    /// A part of a repeated one is done: the guest executes it again.
+    /// A part of a repeated one is done, or another CPU is at what it needs: the guest executes it again.
     Again,
     /// The guest gets the #GP.
     Refused,
@@ -181,15 +181,15 @@ fn perform<M: Machine>(
         },
         Operation::Wrmsr => {
             let (vcpu, msr, value) = (cx.vcpu.id.0, low(regs.rcx), pair(regs));
-            let taken = msr::write(cx, msr, value);
-            if !taken {
+            let outcome = msr::write(cx, msr, value);
+            if outcome == Outcome::Refused {
                 crate::guest_debug!(
                     cx.hv,
                     cx.domain().id,
                     "v{vcpu}: WRMSR {msr:#x}, {value:#x} is refused"
                 );
             }
-            done(taken)
+            outcome
         }
         Operation::Xsetbv => {
             let enabled = cr::cr4(cx) & cr::CR4_OSXSAVE != 0;

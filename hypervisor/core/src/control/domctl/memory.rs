@@ -11,7 +11,7 @@ use crate::error::Stop;
 use crate::guest::GuestHandle;
 use crate::machine::Machine;
 use crate::mm::frame::{CountWord, PageType};
-use crate::mm::types::{MmError, get_type, put_type};
+use crate::mm::types::MmError;
 use crate::mm::{get_page, put_page};
 use crate::percpu::Cx;
 use crate::sync::atomic::Ordering;
@@ -35,19 +35,7 @@ pub(super) fn hypercall_page<M: Machine>(
     u: &Union,
 ) -> Outcome {
     let HypercallInit { gmfn } = take(u);
-    let mfn = Mfn(gmfn);
-    if !get_page(cx.machine(), mfn, domain.id) {
-        return Err(Errno::EINVAL.into());
-    }
-    let held = get_type(cx.cpu, domain, mfn, PageType::Writable);
-    if held.is_ok() {
-        crate::hypercall::page::fill(cx.machine(), mfn);
-        crate::mm::shadow::log::mark(cx.hv, domain, mfn);
-        // A frame that is only written to has no entries to let go of.
-        let _ = put_type(cx.cpu, mfn);
-    }
-    put_page(cx.hv, mfn);
-    match held {
+    match crate::hypercall::page::install(cx.cpu, domain, Mfn(gmfn)) {
         Ok(()) => Ok(Answer::Done),
         Err(MmError::Restart) => Err(Stop::Restart([0; 6])),
         Err(MmError::Errno(_)) => Err(Errno::EINVAL.into()),
