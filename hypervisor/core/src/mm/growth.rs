@@ -103,8 +103,10 @@ impl Growth {
 
     /// Whether there was a place for it.
     fn push(&self, block: Block) -> bool {
-        let added = self.ready.lock().try_push(block).is_ok();
+        let mut ready = self.ready.lock();
+        let added = ready.try_push(block).is_ok();
         if added {
+            // Under the lock, so that nobody takes it off who does not find it counted.
             self.frames.fetch_add(1 << block.1, Ordering::AcqRel);
         }
         added
