@@ -4,10 +4,12 @@ use oxen_abi::Errno;
 use oxen_abi::arch_x86::{MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START};
 use oxen_abi::hypercall::HYPERVISOR_MEMORY_OP;
 use oxen_abi::memory as abi;
+use oxen_abi::sysctl::{PhysInfo, XEN_SYSCTL_PHYSINFO};
 use oxen_abi::xen::{DOMID_IO, DOMID_SELF, DOMID_XEN};
 
 use super::version::UNMAPPED;
 use super::{Suite, ensure, good, place, same, skip, some};
+use crate::domain::control::sysctl;
 use crate::pagetable::{self, RO, RW};
 use crate::sys::frame::Frame;
 use crate::sys::{self, hypercall, probe};
@@ -168,6 +170,16 @@ pub(super) fn run(s: &mut Suite<'_>) {
             used.windows(2)
                 .all(|w| w[0].addr.wrapping_add(w[0].size) <= w[1].addr),
             "entries overlap or are out of order"
+        );
+        // Nothing is held back, the hypervisor's own frames neither: a kernel wants what is no RAM mapped one to one.
+        let mut host = PhysInfo::default();
+        good!(sysctl(XEN_SYSCTL_PHYSINFO, &mut host));
+        let ram = used.iter().filter(|entry| entry.kind == abi::E820_RAM);
+        let pages: u64 = ram.map(|entry| entry.size >> 12).sum();
+        ensure!(
+            pages >= host.total_pages,
+            "{pages} pages of RAM in the map, {} in the host",
+            host.total_pages
         );
         // A buffer that is too small gets as much as fits, or an error; never more.
         let mut small = [abi::E820Entry::default(); 2];

@@ -40,6 +40,8 @@ pub(super) struct GuestMemory {
     pub(super) modules: Ranges,
     /// All RAM that is used, the hypervisor's own included, in bytes.
     pub(super) total: u64,
+    /// First byte of RAM that is not used (`mem=`).
+    pub(super) end: u64,
 }
 
 /// Starts `core` on this CPU, then on the others, and builds dom0.
@@ -132,7 +134,7 @@ fn host_info(memory: &GuestMemory, firmware: Firmware) -> HostInfo {
         threads_per_core: threads + 1,
         cores_per_socket: cores + 1,
         total_frames: memory.total >> PAGE_SHIFT,
-        e820: e820(&memory.free, &memory.modules),
+        e820: e820(memory.end),
         firmware,
         ..HostInfo::default()
     }
@@ -166,25 +168,22 @@ fn nodes() -> Nodes {
     })
 }
 
-/// The memory map for dom0, not inlined for its long lists: what the hypervisor keeps of the RAM above 1 MiB, and its interrupt controllers, are
-/// reserved.
+/// The memory map for dom0, not inlined for its long lists. RAM ends at `end`; the interrupt controllers are reserved.
+///
+/// The RAM that the hypervisor keeps counts as RAM, as in Xen. A kernel wants what is reserved mapped one to one, which
+/// is refused for the hypervisor's frames, and Linux 5.10 overlooks that: what it has mapped there stays, a second time
+/// beside its new place, and can become no page table.
 #[inline(never)]
-fn e820(free: &Ranges, modules: &Ranges) -> Vec<E820Entry> {
-    let mut kept = super::e820::ram_pages(memory::map());
-    super::e820::remove(&mut kept, 0, 1 << 20);
-    for (start, end) in free.iter().chain(modules) {
-        super::e820::remove(&mut kept, *start, *end);
-    }
+fn e820(end: u64) -> Vec<E820Entry> {
     let reserved = |start, size| Region {
         start,
         size,
         kind: Kind::Reserved,
     };
     let mut regions: Vec<Region> = memory::map().to_vec();
-    regions.extend(
-        kept.iter()
-            .map(|(start, end)| reserved(*start, end - start)),
-    );
+    for region in regions.iter_mut().filter(|region| region.kind == Kind::Ram) {
+        region.size = region.end().min(end).saturating_sub(region.start);
+    }
     if let Some(madt) = &acpi::info().madt {
         regions.push(reserved(madt.lapic_base, PAGE_SIZE));
         regions.extend(

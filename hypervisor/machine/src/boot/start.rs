@@ -155,11 +155,13 @@ fn guest_memory(boot: &BootInfo, options: &Options) -> Box<GuestMemory> {
         free: alloc::finish(),
         modules: module_memory(boot),
         total: memory::ram_below(end),
+        end,
     });
     let GuestMemory {
         free,
         modules,
         total,
+        ..
     } = &mut *memory;
     for ranges in [&mut *free, modules] {
         remove(ranges, end, u64::MAX);
