@@ -3,7 +3,7 @@
 use oxen_abi::cpuid as abi;
 
 use super::{Suite, ensure, good, same, skip};
-use crate::sys::probe;
+use crate::sys::{cpu, probe};
 
 /// Leaf 1 EDX: PSE, PSE36.
 const EDX_HIDDEN: u32 = 1 << 3 | 1 << 17;
@@ -13,6 +13,8 @@ const ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 17 | 1 << 21;
 const EDX_SEP: u32 = 1 << 11;
 /// Leaf 0 EBX: "Auth".
 const AMD: u32 = 0x6874_7541;
+/// Leaf 0x80000008 ECX: cores of a package less one, width of a core's number, width of the performance TSC.
+const CORES: u32 = 0x0003_f0ff;
 const ECX_XSAVE: u32 = 1 << 26;
 const ECX_OSXSAVE: u32 = 1 << 27;
 const CR4_OSXSAVE: u64 = 1 << 18;
@@ -74,6 +76,16 @@ pub(super) fn run(s: &mut Suite<'_>) {
         // Page tables of four levels.
         let [a, ..] = good!(probe::cpuid(0x8000_0008, 0));
         same!(a >> 8 & 0xff, 48);
+        Ok(())
+    });
+    s.check("cpuid/cores_of_a_package", || {
+        if good!(probe::cpuid(0, 0))[1] != AMD {
+            skip!("not one of AMD's processors");
+        }
+        // Without CPUID faulting the plain instruction shows what the processor has.
+        let [_, _, host, _] = cpu::cpuid(0x8000_0008, 0);
+        let [_, _, shown, _] = good!(probe::cpuid(0x8000_0008, 0));
+        same!(shown, host & CORES);
         Ok(())
     });
 }

@@ -71,6 +71,9 @@ const RDTSCP: u32 = 1 << 27;
 const INVARIANT_TSC: u32 = 1 << 8;
 /// Leaf 0x80000008 EBX: CLZERO, error pointers saved. Not: WBNOINVD.
 const EIGHT_EBX: u32 = bits(&[0, 2]);
+/// Leaf 0x80000008 ECX on AMD's processors: cores of a package less one, width of a core's number, width of the performance
+/// TSC. Linux 6.12 counts packages by these, and takes the TSCs of several for unsynchronised.
+const EIGHT_ECX: u32 = 0x0003_f0ff;
 /// Bits of a virtual address.
 const LINEAR_BITS: u32 = 48;
 
@@ -211,7 +214,12 @@ fn extended(host: impl Fn(u32, u32) -> Leaf, view: &View<'_>, leaf: u32) -> Leaf
         // But they have four levels of them, whatever the host could have.
         0x8000_0008 => {
             let linear = (a >> 8 & 0xff).min(LINEAR_BITS);
-            [a & 0xff | linear << 8, b & EIGHT_EBX, 0, 0]
+            let cores = if host(0, 0)[1] == AMD {
+                c & EIGHT_ECX
+            } else {
+                0
+            };
+            [a & 0xff | linear << 8, b & EIGHT_EBX, cores, 0]
         }
         _ => NOTHING,
     }
