@@ -36,6 +36,11 @@ const CLEAN_GUEST: Check = Check {
     run: lifecycle::clean_guest,
 };
 
+const GUEST_CLOCK: Check = Check {
+    name: "the guest's clock",
+    run: lifecycle::guest_clock,
+};
+
 const SHUTDOWN: Check = Check {
     name: "shutdown",
     run: lifecycle::shutdown,
@@ -129,6 +134,7 @@ const TOOLSTACK: &[Check] = &[
     CREATE_AND_LIST,
     CONSOLE,
     CLEAN_GUEST,
+    GUEST_CLOCK,
     Check {
         name: "pause and unpause",
         run: lifecycle::pause_and_unpause,
@@ -195,6 +201,10 @@ const XL: &[Check] = &[
     Check {
         name: "xl create and console",
         run: xl::create,
+    },
+    Check {
+        name: "the guest's clock",
+        run: xl::clock,
     },
     Check {
         name: "types recounted",

@@ -141,7 +141,7 @@ impl Domain {
                 gmfn: mfn(frame::hypercall_page_pfn()),
             },
         )?;
-        mask_events(id, info.shared_info)?;
+        clear_shared_info(id, info.shared_info)?;
         start_vcpu(id, &layout)?;
         // These two stay mapped while the domain lives.
         map_one(id, layout.console)?;
@@ -362,10 +362,14 @@ fn start_information(id: u16, layout: &Layout, spec: &Spec<'_>) -> Result<StartI
     Ok(info)
 }
 
-/// Starts the domain with events masked: it has no callback for them yet.
-fn mask_events(id: u16, shared_info: u64) -> Result<()> {
+/// Clears the page that the domain shares with the hypervisor, as libxc does, but for events, which start masked: it has no
+/// callback for them yet.
+fn clear_shared_info(id: u16, shared_info: u64) -> Result<()> {
     let place = pagetable::entry(AT, 1).ok_or(Errno::EFAULT)?;
     pagetable::update_foreign(place.machine, shared_info | RW, id)?;
+    for word in words(0) {
+        word.store(0, Ordering::Relaxed);
+    }
     // Second byte of the first vcpu_info.
     words(0)[0].store(1 << 8, Ordering::Relaxed);
     pagetable::update(place.machine, 0)?;

@@ -46,6 +46,22 @@ pub fn clean_guest(dom0: &mut Dom0) -> Result<()> {
     Ok(())
 }
 
+/// The guest's clock goes by dom0's, to a minute.
+pub fn guest_clock(dom0: &mut Dom0) -> Result<()> {
+    const MINUTE: i64 = 60;
+    guest::attach(dom0)?;
+    dom0.console.line("date +%s", false)?;
+    let told = dom0.console.expect("(?m)^([0-9]+)$", XM)?;
+    guest::detach(dom0)?;
+    let ours = dom0.ok("date +%s", XM)?;
+    let (told, ours): (i64, i64) = (told.trim().parse()?, ours.trim().parse()?);
+    ensure!(
+        (ours - told).abs() <= MINUTE,
+        "the guest's clock shows {told}, dom0's {ours}"
+    );
+    Ok(())
+}
+
 /// A paused guest shows as such and uses no time; unpaused, it answers.
 pub fn pause_and_unpause(dom0: &mut Dom0) -> Result<()> {
     dom0.ok("xm pause demo", XM)?;

@@ -122,6 +122,10 @@ pub fn apply<M: Machine>(
         context.vm_assist & crate::hypercall::VM_ASSIST_ALLOWED,
         Ordering::AcqRel,
     );
+    // Builders clear the shared page before they give the first vCPU its context, and no guest writes it before.
+    if vcpu.id.0 == 0 {
+        crate::time::update_wallclock(cpu.hv, domain);
+    }
     Ok(())
 }
 
