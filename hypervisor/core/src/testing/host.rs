@@ -143,6 +143,22 @@ impl Host {
         machine.step.store(step, Ordering::Release);
     }
 
+    /// The next request stops when it has looked more than `looks` times whether it is to; never
+    /// if `None`.
+    pub(crate) fn stop_after(&self, looks: Option<u64>) {
+        let pending = self.cpu.shared();
+        pending.pending.store(0, Ordering::Release);
+        match looks {
+            None => self.turn_of(0),
+            Some(0) => {
+                self.turn_of(0);
+                let timer = crate::percpu::Pending::TIMER.bits();
+                pending.pending.store(timer, Ordering::Release);
+            }
+            Some(looks) => self.turn_of(looks),
+        }
+    }
+
     /// Runs something that stops when work is pending until it is done.
     pub(crate) fn finish(&self, step: impl Fn() -> bool) {
         for _ in 0..10_000 {

@@ -239,3 +239,24 @@ fn a_dying_domain_gets_no_events_and_its_peer_may_bind_anew() {
     assert_eq!(alloc(&host, &two, 1), Err(Errno::ESRCH));
     assert_eq!(bind(&host, &two, 1, unbound), Err(Errno::ESRCH));
 }
+
+#[test]
+fn a_reset_left_half_done_keeps_no_port_from_being_closed() {
+    let host = host();
+    let (one, two) = (host.domain(1, 1, 16), host.domain(2, 1, 16));
+    let unbound = alloc(&host, &two, 1).unwrap();
+    let vcpu = one.vcpu(VcpuId(0)).unwrap();
+    for _ in 0..3 {
+        bind_ipi(&host, &one, 0).unwrap();
+    }
+    let addr = host.put(0, &abi::Reset { dom: DOMID_SELF });
+    host.stop_after(Some(1));
+    let reset = event::hypercall(&host.cx(&vcpu), abi::EVTCHNOP_RESET.into(), addr);
+    assert!(matches!(reset, Err(Stop::Restart(_))));
+    // The guest does not go on with it, but takes a port that it has passed.
+    assert_eq!(bind(&host, &one, 2, unbound), Ok(1));
+    host.finish(|| event::close_all(&host.cpu, &one));
+    assert_eq!(one.events.in_use(), 0);
+    let there = status(&host, &two, unbound).unwrap();
+    assert_eq!(there.status, abi::EVTCHNSTAT_UNBOUND);
+}
