@@ -14,8 +14,9 @@ use crate::percpu::PerCpu;
 /// have mapped of it stays until they unmap it. No vCPU of the domain runs any more. Returns
 /// `false` when it stopped because something is pending; call it again then.
 pub fn release_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool {
-    const AT_ONCE: u32 = 32;
-    let mut done = 0;
+    // In tests it is stopped after any mapping.
+    const AT_ONCE: u32 = if cfg!(test) { 1 } else { 32 };
+    let mut done = 0u32;
     loop {
         let next = {
             let mut taken = domain.grants.taken();
@@ -40,7 +41,7 @@ pub fn release_all<M: Machine>(cpu: &PerCpu<M>, domain: &Arc<Domain<M>>) -> bool
         let_go(cpu, &mapping.domain, mapping.reference, mapping.mfn, access);
         domain.grants.taken().release(handle);
         done += 1;
-        if done % AT_ONCE == 0 && cpu.preempt_needed() {
+        if done.is_multiple_of(AT_ONCE) && cpu.preempt_needed() {
             return false;
         }
     }

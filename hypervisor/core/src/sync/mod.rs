@@ -19,9 +19,13 @@ pub use modelled::atomic;
 
 #[cfg(loom)]
 pub use modelled::{Mutex, MutexGuard};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, test)))]
 pub use spin::{Mutex, MutexGuard};
 pub use spin::{Once, RwLock};
+
+// Host tests let another CPU come first wherever a lock is about to be taken.
+#[cfg(all(test, not(loom)))]
+pub use crate::testing::{Mutex, MutexGuard};
 
 /// Statics that are atomics of the hypervisor's: loom's are made anew for each interleaving.
 macro_rules! atomic_statics {

@@ -59,6 +59,11 @@ impl Host {
         Self { hv, cpu }
     }
 
+    /// CPU 1, for what happens there meanwhile.
+    pub(crate) fn other_cpu(&self) -> PerCpu<Sim> {
+        PerCpu::new(self.hv, CpuId(1), Arc::clone(&self.cpu.idle))
+    }
+
     /// The machine.
     pub(crate) fn machine(&self) -> &'static Sim {
         &self.hv.machine

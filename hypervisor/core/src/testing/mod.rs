@@ -3,8 +3,11 @@
 //!
 //! [`Host`] puts a hypervisor with some domains on top of it.
 
+mod between;
 mod host;
 mod sim;
 
+pub use between::{Mutex, MutexGuard};
+pub(crate) use between::{between, point};
 pub(crate) use host::Host;
 pub(crate) use sim::{CPU, GUEST_BASE, MMIO, Sim, SimMicrocode};

@@ -5,13 +5,16 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use oxen_abi::xen::VcpuTimeInfo;
+// The machine's own locks are no part of what is tested.
+use spin::Mutex;
 
 use crate::machine::{Base, CpuMask, Fault, GsiMode, IoSize, Machine, SegmentState};
 use crate::microcode::Vendor;
 use crate::mm::frame::Frame;
 use crate::mm::pte;
+use crate::sync::Once;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, Once};
+use crate::testing::point;
 use crate::types::{CpuId, Mfn};
 
 /// First address of the running guest's memory, whichever guest runs.
@@ -327,11 +330,13 @@ impl Machine for Sim {
     fn flush_lines(&self, _mfn: Mfn, _offset: usize, _length: usize) {}
 
     fn copy_from_guest(&self, addr: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+        point();
         let range = Self::guest_range(addr, bytes.len())?;
         bytes.copy_from_slice(&self.guest.lock()[range]);
         Ok(())
     }
     fn copy_to_guest(&self, addr: u64, bytes: &[u8]) -> Result<(), Fault> {
+        point();
         let range = Self::guest_range(addr, bytes.len())?;
         self.guest.lock()[range].copy_from_slice(bytes);
         Ok(())

@@ -86,6 +86,13 @@ impl Fifo {
         Ok(())
     }
 
+    /// Whether a vCPU has its control block.
+    #[cfg(test)]
+    pub(in crate::event) fn has_control(&self, vcpu: VcpuId) -> bool {
+        let control = self.controls.get(vcpu.index());
+        control.is_some_and(Option::is_some)
+    }
+
     /// Adds a page of event words; returns the first port that it has a word for.
     pub(crate) fn add_page(&mut self, mfn: Mfn) -> Result<Port, Errno> {
         if self.pages.len() >= MAX_PAGES {

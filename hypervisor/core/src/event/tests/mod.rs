@@ -3,6 +3,7 @@
 mod fifo;
 mod guest;
 mod model;
+mod preempt;
 
 use oxen_abi::errno::Errno;
 use oxen_abi::event_channel as abi;

@@ -2,6 +2,7 @@
 
 mod guest;
 mod model;
+mod preempt;
 mod transfer;
 mod version;
 
