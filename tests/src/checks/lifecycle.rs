@@ -51,7 +51,8 @@ pub fn guest_clock(dom0: &mut Dom0) -> Result<()> {
     const MINUTE: i64 = 60;
     guest::attach(dom0)?;
     dom0.console.line("date +%s", false)?;
-    let told = dom0.console.expect("(?m)^([0-9]+)$", XM)?;
+    // All digits: they come one by one.
+    let told = dom0.console.expect("(?m)^([0-9]{10})$", XM)?;
     guest::detach(dom0)?;
     let ours = dom0.ok("date +%s", XM)?;
     let (told, ours): (i64, i64) = (told.trim().parse()?, ours.trim().parse()?);
