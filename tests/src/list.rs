@@ -225,6 +225,19 @@ const XL: &[Check] = &[
     CLEAN,
 ];
 
+/// A guest that is no Linux.
+const GRUB_GUEST: &[Check] = &[
+    Check {
+        name: "xenstored and xenconsoled",
+        run: xl::daemons,
+    },
+    Check {
+        name: "GRUB as a guest",
+        run: xl::grub,
+    },
+    CLEAN,
+];
+
 /// With the guests' page tables isolated, whatever the processor.
 const ISOLATED: &[Check] = &[
     XEND,
@@ -236,8 +249,8 @@ const ISOLATED: &[Check] = &[
     CLEAN,
 ];
 
-/// A newer kernel, in dom0 and as a guest.
-const NEWER: &[Check] = &[
+/// Another kernel, in dom0 and as a guest.
+const KERNEL: &[Check] = &[
     INTERRUPTS,
     HOTPLUG,
     BIOS,
@@ -247,6 +260,7 @@ const NEWER: &[Check] = &[
     CREATE_AND_LIST,
     CONSOLE,
     CLEAN_GUEST,
+    GUEST_CLOCK,
     SHUTDOWN,
     CLEAN,
 ];
@@ -1005,7 +1019,16 @@ pub const SESSIONS: &[Session] = &[
         cpus: 2,
         linux: Linux::V6_12,
         disk: true,
-        checks: NEWER,
+        checks: KERNEL,
+        ..SESSION
+    },
+    Session {
+        name: "Linux 5.10",
+        on: &[(Oxen, Full), (DebianXen, Full)],
+        cpus: 2,
+        linux: Linux::V5_10,
+        disk: true,
+        checks: KERNEL,
         ..SESSION
     },
     Session {
@@ -1039,6 +1062,13 @@ pub const SESSIONS: &[Session] = &[
         on: &[(Oxen, Always), (DebianXen, Full)],
         tools: Tools::Debian,
         checks: XL,
+        ..SESSION
+    },
+    Session {
+        name: "GRUB for PV",
+        on: &[(Oxen, Full), (DebianXen, Full)],
+        tools: Tools::Debian,
+        checks: GRUB_GUEST,
         ..SESSION
     },
     Session {

@@ -36,6 +36,9 @@ pub enum Linux {
     /// The one that the machine's Debian has: 6.1 on Debian 12.
     #[default]
     Stock,
+    /// 5.10: Debian 11's.
+    #[value(name = "5.10")]
+    V5_10,
     /// 6.12: Debian 12's newer one, Debian 13's own.
     #[value(name = "6.12")]
     V6_12,

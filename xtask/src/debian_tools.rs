@@ -1,4 +1,5 @@
-//! The tools of Debian's Xen 4.17 with the libraries that they need, as an archive to put behind dom0's initramfs.
+//! The tools of Debian's Xen 4.17 with the libraries that they need, and GRUB for PV guests, as an archive to put behind
+//! dom0's initramfs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ const PROGRAMS: [(&str, bool); 8] = [
     ("xenstored", false),
     ("xenconsoled", false),
 ];
+
+/// GRUB as a PV kernel, in its package.
+const GRUB: (&str, &str) = ("usr/lib/grub-xen", "grub-x86_64-xen.bin");
 
 /// Names of the one program of xenstore's clients.
 const XENSTORE: [&str; 6] = ["ls", "read", "write", "list", "rm", "exists"];
@@ -59,11 +63,14 @@ pub(crate) fn layer() -> Result<PathBuf> {
         .context("Debian's tools of Xen 4.17 are in Debian 12 only")?;
     let common = debs::unpacked("xen-utils-common")?;
     let xenstore = debs::unpacked("xenstore-utils")?;
+    let grub = debs::unpacked("grub-xen-host")?;
     let libraries = LIBRARIES
         .iter()
         .map(|package| debs::unpacked(package))
         .collect::<Result<Vec<_>>>()?;
-    let ids = [&tools, &common, &xenstore].into_iter().chain(&libraries);
+    let ids = [&tools, &common, &xenstore, &grub]
+        .into_iter()
+        .chain(&libraries);
     let key = cache::hash(
         ids.map(|deb| deb.id.as_bytes())
             .chain([include_bytes!("debian_tools.rs").as_slice()]),
@@ -81,6 +88,7 @@ pub(crate) fn layer() -> Result<PathBuf> {
             add(&mut cpio, &xenstore, "usr/bin", &format!("xenstore-{name}"))?;
         }
         add(&mut cpio, &common, "etc/xen", "xl.conf")?;
+        add(&mut cpio, &grub, GRUB.0, GRUB.1)?;
         for library in &libraries {
             add_libraries(&mut cpio, library)?;
         }

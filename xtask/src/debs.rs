@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{packages, paths, sh};
+use crate::apt::Apt;
+use crate::{paths, sh};
 
 /// An unpacked package.
 pub(crate) struct Deb {
@@ -18,11 +19,16 @@ pub(crate) struct Deb {
 
 /// Fetches and unpacks `package` from the machine's own apt sources; does nothing when it is there already.
 pub(crate) fn unpacked(package: &str) -> Result<Deb> {
+    unpacked_from(&Apt::Own, package)
+}
+
+/// As [`unpacked`], from another suite.
+pub(crate) fn unpacked_from(apt: &Apt, package: &str) -> Result<Deb> {
     ensure!(
-        exist(package)?,
-        "cannot find Debian's package {package} in this machine's apt sources"
+        exist_in(apt, package)?,
+        "cannot find Debian's package {package} in apt's sources"
     );
-    let candidate = candidate(package)?;
+    let candidate = candidate(apt, package)?;
     let dir = paths::target()
         .join("debs")
         .join(crate::cache::hash([&candidate]));
@@ -39,9 +45,9 @@ pub(crate) fn unpacked(package: &str) -> Result<Deb> {
     }
     fs::create_dir_all(&dir)?;
     eprintln!("fetching Debian's {package}");
-    if download(package, &dir).is_err() {
-        packages::update()?;
-        download(package, &dir)?;
+    if download(apt, package, &dir).is_err() {
+        apt.update()?;
+        download(apt, package, &dir)?;
     }
     for entry in fs::read_dir(&dir)? {
         let path = entry?.path();
@@ -56,18 +62,27 @@ pub(crate) fn unpacked(package: &str) -> Result<Deb> {
 
 /// Whether the machine's apt sources have `package`.
 pub(crate) fn exist(package: &str) -> Result<bool> {
-    if candidate(package).is_ok() {
+    exist_in(&Apt::Own, package)
+}
+
+fn exist_in(apt: &Apt, package: &str) -> Result<bool> {
+    if candidate(apt, package).is_ok() {
         return Ok(true);
     }
     // A fresh machine has no package lists, or old ones.
-    packages::update()?;
-    Ok(candidate(package).is_ok())
+    apt.update()?;
+    Ok(candidate(apt, package).is_ok())
 }
 
 /// The package that `meta` depends on by a versioned name starting with `prefix` (the kernel behind `linux-image-amd64`).
 pub(crate) fn dependency(meta: &str, prefix: &str) -> Result<String> {
+    dependency_from(&Apt::Own, meta, prefix)
+}
+
+/// As [`dependency`], of another suite's package.
+pub(crate) fn dependency_from(apt: &Apt, meta: &str, prefix: &str) -> Result<String> {
     let find = || -> Result<String> {
-        let text = packages::ask("apt-cache", &["depends", meta])?;
+        let text = apt.ask("apt-cache", &["depends", meta])?;
         text.lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
             .find(|name| name.starts_with(prefix))
@@ -75,22 +90,22 @@ pub(crate) fn dependency(meta: &str, prefix: &str) -> Result<String> {
             .with_context(|| format!("Debian's {meta} depends on no {prefix}*"))
     };
     find().or_else(|_| {
-        packages::update()?;
+        apt.update()?;
         find()
     })
 }
 
-fn download(package: &str, dir: &Path) -> Result<()> {
+fn download(apt: &Apt, package: &str, dir: &Path) -> Result<()> {
     sh::quiet(
-        Command::new("apt-get")
+        apt.command("apt-get")
             .current_dir(dir)
             .args(["-qq", "download", package]),
     )
 }
 
 /// File name and checksum of the version that apt would fetch; the first word, where from, is left out.
-fn candidate(package: &str) -> Result<String> {
-    let text = packages::ask("apt-get", &["-qq", "download", "--print-uris", package])?;
+fn candidate(apt: &Apt, package: &str) -> Result<String> {
+    let text = apt.ask("apt-get", &["-qq", "download", "--print-uris", package])?;
     let mut words = text.split_whitespace().skip(1);
     let (name, _size, sum) = (words.next(), words.next(), words.next());
     match (name, sum) {

@@ -71,6 +71,7 @@ pub(crate) fn build(linux: Linux) -> Result<Dom0> {
 
     let boot = match linux {
         Linux::Stock => paths::dist().join("boot"),
+        Linux::V5_10 => paths::target().join("image/5.10"),
         Linux::V6_12 => paths::target().join("image/6.12"),
     };
     fs::create_dir_all(&boot)?;

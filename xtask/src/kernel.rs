@@ -8,9 +8,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use oxen_tests::session::Linux;
 
+use crate::apt::Apt;
 use crate::cpio::Cpio;
 use crate::debs::{self, Deb};
 use crate::{cache, sh};
+
+/// The suite of Debian 11, which has Linux 5.10.
+const DEBIAN_11: &str = "bullseye";
 
 /// What an xz stream begins with.
 const XZ: &[u8] = b"\xfd7zXZ\0";
@@ -26,7 +30,11 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// Fetches it.
     pub(crate) fn fetch(linux: Linux) -> Result<Self> {
-        let stock = debs::dependency("linux-image-amd64", "linux-image-")?;
+        let apt = match linux {
+            Linux::V5_10 => Apt::suite(DEBIAN_11)?,
+            Linux::Stock | Linux::V6_12 => Apt::Own,
+        };
+        let stock = debs::dependency_from(&apt, "linux-image-amd64", "linux-image-")?;
         let package = match linux {
             Linux::V6_12 if !stock.starts_with("linux-image-6.12") => {
                 debs::dependency("linux-image-6.12-amd64", "linux-image-")?
@@ -35,7 +43,7 @@ impl Kernel {
         };
         let release = package.trim_start_matches("linux-image-").to_owned();
         Ok(Self {
-            deb: debs::unpacked(&package)?,
+            deb: debs::unpacked_from(&apt, &package)?,
             release,
         })
     }
@@ -140,6 +148,14 @@ impl Kernel {
             }
         }
         Ok(files)
+    }
+}
+
+/// Why a kernel cannot be had here, if that is so: the mirror may have dropped an old suite.
+pub(crate) fn missing(linux: Linux) -> Option<String> {
+    match linux {
+        Linux::V5_10 => Apt::suite(DEBIAN_11).err().map(|err| format!("{err:#}")),
+        Linux::Stock | Linux::V6_12 => None,
     }
 }
 

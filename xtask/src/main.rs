@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod aims;
+mod apt;
 mod bare;
 mod busybox;
 mod cache;

@@ -150,8 +150,15 @@ pub(crate) fn update() -> Result<()> {
     sh::quiet(as_root("apt-get").args(["-qq", "-o", "DPkg::Lock::Timeout=300", "update"]))
 }
 
-/// Adds backports beside the machine's own suite, from the same place, for QEMU and its firmware alone.
-fn use_backports() -> Result<()> {
+/// Where the machine's own suite of Debian comes from.
+pub(crate) fn mirror() -> Result<String> {
+    let codename = codename()?;
+    index_field("$(REPO_URI)", &codename)?
+        .with_context(|| format!("apt has no source for {codename}"))
+}
+
+/// The name of the machine's suite of Debian; an error on another system.
+fn codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let field = |name: &str| {
         release
@@ -161,10 +168,14 @@ fn use_backports() -> Result<()> {
     };
     ensure!(
         field("ID").as_deref() == Some("debian"),
-        "apt cannot install the packages, and this is not Debian, which has backports"
+        "this machine is not Debian's"
     );
-    let codename =
-        field("VERSION_CODENAME").context("/etc/os-release names no VERSION_CODENAME")?;
+    field("VERSION_CODENAME").context("/etc/os-release names no VERSION_CODENAME")
+}
+
+/// Adds backports beside the machine's own suite, from the same place, for QEMU and its firmware alone.
+fn use_backports() -> Result<()> {
+    let codename = codename().context("apt cannot install the packages, and knows no backports")?;
     let suite = format!("{codename}-backports");
     if index_field("$(REPO_URI)", &suite)?.is_none() {
         let Some(uri) = index_field("$(REPO_URI)", &codename)? else {

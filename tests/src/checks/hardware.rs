@@ -8,12 +8,13 @@ use regex::Regex;
 use crate::disk;
 use crate::dom0::Dom0;
 
-/// What Linux 6.1 and 6.12 write at level warning or worse on Debian's Xen 4.17 too. The last two come and go with the
+/// What Linux 5.10, 6.1 and 6.12 write at level warning or worse on Debian's Xen 4.17 too. The last two come and go with the
 /// host's load.
 const KNOWN: &str = concat!(
     r"^(Grant table initialized$|cpu \d+ spinlock event irq \d+$|hpet_acpi_add: no address or irqs in _CRS$",
     r"|amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled$",
     r"|ata[0-9.]+: (Model '.*applying quirks: |LPM support broken, )|hrtimer: interrupt took )",
+    r"|^IRQ \d+: no longer affine to CPU\d+$",
     // An emulated TSC under load.
     r"|^clocksource: (Long readout interval, |timekeeping watchdog on CPU\d+: Marking clocksource 'tsc(-early)?' as unstable )",
     r"|^clocksource: +('[a-z-]+' (wd_nsec|cs_nsec): |'tsc(-early)?' is current clocksource|Clocksource 'tsc(-early)?' skewed )",

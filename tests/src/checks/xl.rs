@@ -143,6 +143,25 @@ pub fn clock(dom0: &mut Dom0) -> Result<()> {
     )
 }
 
+/// Debian's GRUB for PV guests, a kernel that is no Linux: it comes to its prompt, lists its devices and halts.
+pub fn grub(dom0: &mut Dom0) -> Result<()> {
+    let config = "name = \\\"grub\\\"\\nkernel = \\\"/usr/lib/grub-xen/grub-x86_64-xen.bin\\\"\\nmemory = 128\\n";
+    dom0.ok(&format!("printf \"{config}\" > /tmp/grub"), XM)?;
+    dom0.ok("xl create /tmp/grub", CREATE)?;
+    let command = "xl console grub";
+    dom0.start(command)?;
+    dom0.console.type_bytes(b"\n")?;
+    dom0.console.expect("grub> ", BOOT)?;
+    dom0.console.type_bytes(b"ls\n")?;
+    dom0.console.expect(r"\(memdisk\) \(proc\)", XM)?;
+    // The console ends with the domain.
+    dom0.console.type_bytes(b"halt\n")?;
+    dom0.finish(command, XM)?;
+    let gone = "xl list grub > /dev/null 2>&1 && echo there || echo gone";
+    dom0.until(gone, "gone", XM)?;
+    Ok(())
+}
+
 /// `xl migrate`, to the same host: the guest goes on in another domain while it writes to its memory all the time, and
 /// nothing of that is lost. Debian's Xen is built without the log of writes that this takes.
 pub fn migrate(dom0: &mut Dom0) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::packages::{self, Need};
 use crate::setup::{self, Setup};
 use crate::toolchain::Bare;
 use crate::user_space::{self, Way};
-use crate::{bare, paths, policy, sh, verb};
+use crate::{bare, kernel, paths, policy, sh, verb};
 
 /// Options of `test`.
 #[derive(Args)]
@@ -87,12 +87,16 @@ impl Step {
     }
 
     fn skip(self, reason: &str) -> Outcome {
-        println!("skipped: {reason}");
-        Outcome {
-            name: self.name,
-            verdict: Verdict::Skipped(reason.to_owned()),
-            time: Duration::ZERO,
-        }
+        skipped(self.name, reason)
+    }
+}
+
+fn skipped(name: String, reason: &str) -> Outcome {
+    println!("skipped: {reason}");
+    Outcome {
+        name,
+        verdict: Verdict::Skipped(reason.to_owned()),
+        time: Duration::ZERO,
     }
 }
 
@@ -252,6 +256,9 @@ fn session_step(session: &'static Session, hypervisor: Hypervisor) -> Step {
 }
 
 fn run_session(session: &Session, hypervisor: Hypervisor, title: &str) -> Vec<Outcome> {
+    if let Some(reason) = kernel::missing(session.linux) {
+        return vec![skipped(title.to_owned(), &reason)];
+    }
     let log = log_file(title);
     let dir = match folders(&log) {
         Ok(dir) => dir,
