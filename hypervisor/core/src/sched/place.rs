@@ -33,6 +33,18 @@ impl Place {
     }
 }
 
+/// What waking a vCPU leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(super) enum Woken {
+    /// It is queued already, or still may not run.
+    Nothing,
+    /// The caller is to queue it; its place says that it is already.
+    Queued,
+    /// It is on a CPU, which is to look at it once more.
+    Runs,
+}
+
 /// Where a vCPU may run; `None` = everywhere.
 #[derive(Clone, Copy, Debug, Default)]
 struct Affinity {
@@ -97,6 +109,44 @@ impl VcpuSched {
     /// Puts it somewhere; only whoever has it may.
     pub(super) fn put(&self, to: Place) {
         self.place.store(to as u8, Ordering::SeqCst);
+    }
+
+    /// Whoever has it lets go of it: whether it can run, and is to be queued, as its place says then; else it is off.
+    pub(super) fn leave(&self, runnable: impl Fn() -> bool) -> bool {
+        loop {
+            if runnable() {
+                self.put(Place::Queued);
+                return true;
+            }
+            if self.go(Place::Running, Place::Off).is_ok() {
+                return false;
+            }
+            // Woken meanwhile: look again.
+            self.put(Place::Running);
+        }
+    }
+
+    /// What kept it from running may be gone.
+    pub(super) fn wake(&self, runnable: impl Fn() -> bool) -> Woken {
+        loop {
+            match self.place() {
+                Place::Off => {
+                    if !runnable() {
+                        return Woken::Nothing;
+                    }
+                    if self.go(Place::Off, Place::Queued).is_ok() {
+                        return Woken::Queued;
+                    }
+                }
+                Place::Queued => return Woken::Nothing,
+                Place::Running => {
+                    if self.go(Place::Running, Place::Woken).is_ok() {
+                        return Woken::Runs;
+                    }
+                }
+                Place::Woken => return Woken::Runs,
+            }
+        }
     }
 
     /// The CPU it runs on or ran on last.

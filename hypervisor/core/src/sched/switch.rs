@@ -11,7 +11,6 @@ use crate::mm::{shadow, tlb};
 use crate::percpu::{Cx, Pending, PerCpu};
 use crate::sched::account;
 use crate::sched::credit::{self, Priority};
-use crate::sched::place::Place;
 use crate::sched::wake::{choose_cpu, is_runnable};
 use crate::sync::atomic::Ordering;
 use crate::types::{CpuId, DomId, VcpuId};
@@ -141,13 +140,14 @@ fn burn<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>, now: u64) {
 
 fn schedule<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs) {
     let now = cpu.hv.machine.now();
-    if let Some(next) = choose(cpu, now) {
-        switch(cpu, regs, next, now);
+    let waits = is_runnable(&cpu.current.borrow());
+    if let Some(next) = choose(cpu, waits, now) {
+        switch(cpu, regs, next, waits, now);
     }
 }
 
-/// The vCPU to go over to; `None` if the running one stays.
-fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
+/// The vCPU to go over to; `None` if the running one stays. `waits` says whether that can run.
+fn choose<M: Machine>(cpu: &PerCpu<M>, waits: bool, now: u64) -> Option<Arc<Vcpu<M>>> {
     let prev = cpu.current.borrow();
     let idling = is_idle(cpu, &prev);
     let yielded = cpu.sched.yielded.replace(false);
@@ -163,10 +163,8 @@ fn choose<M: Machine>(cpu: &PerCpu<M>, now: u64) -> Option<Arc<Vcpu<M>>> {
         send_away(cpu);
         return (!idling).then(|| Arc::clone(&cpu.idle));
     }
-    let stays = !idling
-        && is_runnable(&prev)
-        && prev.sched.allows(cpu.id)
-        && prev.sched.priority() != Priority::Parked;
+    let stays =
+        !idling && waits && prev.sched.allows(cpu.id) && prev.sched.priority() != Priority::Parked;
     let next = if stays {
         let level = yielded || now >= cpu.sched.slice_end.get();
         // Whoever yields lets anyone go first, once.
@@ -226,37 +224,29 @@ fn steal<M: Machine>(cpu: &PerCpu<M>, than: Priority) -> Option<Arc<Vcpu<M>>> {
 }
 
 /// A vCPU leaves this CPU (or was taken off a queue in vain): it is queued again if it can run,
-/// else it is off until someone wakes it. `considered` says that it could run when this CPU chose another one, which
-/// then need not choose anew.
+/// else it is off until someone wakes it. `considered` says that it could run already before this CPU chose another one,
+/// which then need not choose anew.
 fn put_off<M: Machine>(cpu: &PerCpu<M>, vcpu: Arc<Vcpu<M>>, considered: bool) {
-    loop {
-        if is_runnable(&vcpu) {
-            vcpu.sched.put(Place::Queued);
-            let out = cpu.shared().out_of_service.load(Ordering::Acquire);
-            let to = if vcpu.sched.allows(cpu.id) && !out {
-                cpu.id
-            } else {
-                choose_cpu(cpu.hv, &vcpu)
-            };
-            vcpu.sched.set_cpu(to);
-            cpu.hv.cpu(to).run_queue.push(vcpu);
-            if to != cpu.id {
-                cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
-            } else {
-                if !considered {
-                    cpu.shared()
-                        .pending
-                        .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
-                }
-                tickle_idle(cpu);
-            }
-            return;
+    if !vcpu.sched.leave(|| is_runnable(&vcpu)) {
+        return;
+    }
+    let out = cpu.shared().out_of_service.load(Ordering::Acquire);
+    let to = if vcpu.sched.allows(cpu.id) && !out {
+        cpu.id
+    } else {
+        choose_cpu(cpu.hv, &vcpu)
+    };
+    vcpu.sched.set_cpu(to);
+    cpu.hv.cpu(to).run_queue.push(vcpu);
+    if to != cpu.id {
+        cpu.hv.raise(to, Pending::SCHEDULE, cpu.id);
+    } else {
+        if !considered {
+            cpu.shared()
+                .pending
+                .fetch_or(Pending::SCHEDULE.bits(), Ordering::AcqRel);
         }
-        if vcpu.sched.go(Place::Running, Place::Off).is_ok() {
-            return;
-        }
-        // Woken meanwhile: look again.
-        vcpu.sched.put(Place::Running);
+        tickle_idle(cpu);
     }
 }
 
@@ -272,11 +262,18 @@ fn tickle_idle<M: Machine>(cpu: &PerCpu<M>) {
     }
 }
 
-fn switch<M: Machine>(cpu: &PerCpu<M>, regs: &mut CpuUserRegs, next: Arc<Vcpu<M>>, now: u64) {
+/// Goes over to another vCPU. `waits` says that the one that leaves could run when the other was chosen; it may be woken
+/// later, and then this CPU chooses once more.
+fn switch<M: Machine>(
+    cpu: &PerCpu<M>,
+    regs: &mut CpuUserRegs,
+    next: Arc<Vcpu<M>>,
+    waits: bool,
+    now: u64,
+) {
     // Moved, not cloned: a switch need not count references.
     let prev = cpu.current.replace(next);
     let from_idle = is_idle(cpu, &prev);
-    let waits = is_runnable(&prev);
     if from_idle {
         cpu.shared().idle_time.end(now);
     } else {

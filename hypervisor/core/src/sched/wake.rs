@@ -6,8 +6,8 @@ use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::percpu::{Cx, Pending, PerCpu};
 use crate::sched::credit::Priority;
-use crate::sched::place::Place;
-use crate::sync::atomic::Ordering;
+use crate::sched::place::{Place, Woken};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::types::CpuId;
 use crate::vcpu::{Paused, Vcpu};
 
@@ -34,31 +34,12 @@ pub fn wake<M: Machine>(hv: &'static Hypervisor<M>, vcpu: &Arc<Vcpu<M>>, from: C
     if was & Paused::POLLING.bits() != 0 {
         crate::time::cancel(hv, vcpu, crate::time::Kind::Poll);
     }
-    loop {
-        match vcpu.sched.place() {
-            Place::Off => {
-                if !is_runnable(vcpu) {
-                    return;
-                }
-                if vcpu.sched.go(Place::Off, Place::Queued).is_ok() {
-                    enqueue_woken(hv, vcpu, was & blocked != 0, from);
-                    return;
-                }
-            }
-            Place::Queued => return,
-            Place::Running => {
-                if vcpu.sched.go(Place::Running, Place::Woken).is_ok() {
-                    if vcpu.sched.cpu() != from {
-                        hv.machine.kick(vcpu.sched.cpu());
-                    }
-                    return;
-                }
-            }
-            Place::Woken => {
-                if vcpu.sched.cpu() != from {
-                    hv.machine.kick(vcpu.sched.cpu());
-                }
-                return;
+    match vcpu.sched.wake(|| is_runnable(vcpu)) {
+        Woken::Nothing => {}
+        Woken::Queued => enqueue_woken(hv, vcpu, was & blocked != 0, from),
+        Woken::Runs => {
+            if vcpu.sched.cpu() != from {
+                hv.machine.kick(vcpu.sched.cpu());
             }
         }
     }
@@ -115,16 +96,19 @@ pub(super) fn choose_cpu<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>) -> CpuI
 /// is enough for its CPU to choose anew on the way out.
 pub fn block<M: Machine>(cx: &Cx<'_, M>) {
     crate::event::set_upcall_mask(cx.machine(), cx.vcpu, false);
-    cx.vcpu
-        .paused
-        .fetch_or(Paused::BLOCKED.bits(), Ordering::SeqCst);
-    // An event that came before the flag was set has not woken anyone.
-    if crate::event::upcall_ready(cx.machine(), cx.vcpu)
-        || cx.vcpu.nmi_pending.load(Ordering::Acquire)
-    {
-        cx.vcpu
-            .paused
-            .fetch_and(!Paused::BLOCKED.bits(), Ordering::SeqCst);
+    wait(&cx.vcpu.paused, || {
+        crate::event::upcall_ready(cx.machine(), cx.vcpu)
+            || cx.vcpu.nmi_pending.load(Ordering::Acquire)
+    });
+}
+
+/// Marks a vCPU as blocked, by its [`Paused`] bits, unless there is something to wake it.
+#[inline]
+pub(super) fn wait(paused: &AtomicU32, ready: impl FnOnce() -> bool) {
+    paused.fetch_or(Paused::BLOCKED.bits(), Ordering::SeqCst);
+    // What came before the mark was set has not woken anyone.
+    if ready() {
+        paused.fetch_and(!Paused::BLOCKED.bits(), Ordering::SeqCst);
     }
 }
 
