@@ -7,6 +7,7 @@ use crate::domain::Domain;
 use crate::event::InfoWords;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
+use crate::mm::tlb::LastFlush;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::types::CpuId;
 use crate::vcpu::Vcpu;
@@ -123,8 +124,8 @@ pub struct CpuShared<M: Machine> {
     pub pending: AtomicU32,
     /// Whether the CPU waits for an interrupt, so that only then a kick is needed.
     pub idling: AtomicBool,
-    /// TLB clock value of the CPU's last whole flush; see [`crate::mm::tlb`].
-    pub flushed_at: AtomicU64,
+    /// The CPU's last whole flush.
+    pub last_flush: LastFlush,
     /// The CPU's timers.
     pub timers: crate::time::TimerQueue<M>,
     /// The scheduler's run queue.
@@ -176,7 +177,7 @@ impl<M: Machine> Default for CpuShared<M> {
         Self {
             pending: AtomicU32::new(0),
             idling: AtomicBool::new(false),
-            flushed_at: AtomicU64::new(0),
+            last_flush: LastFlush::default(),
             timers: crate::time::TimerQueue::default(),
             run_queue: crate::sched::RunQueue::default(),
             out_of_service: AtomicBool::new(false),

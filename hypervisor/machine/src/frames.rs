@@ -250,7 +250,7 @@ pub(crate) fn install(table: Mfn, index: usize, level: u8, value: u64) -> bool {
 pub(crate) fn exchange(table: Mfn, index: usize, level: u8, old: u64, new: u64) -> Result<(), u64> {
     match writable_entry(table, index, level, new) {
         Some(slot) => {
-            slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)?;
+            slot.compare_exchange(old, new, Ordering::SeqCst, Ordering::Acquire)?;
             if level == 4 {
                 root_changed(table);
             }
@@ -275,7 +275,7 @@ pub(crate) fn exchange_leaf(slot: &AtomicU64, old: u64, new: u64) -> Result<(), 
     if !may_map(new) {
         return Err(slot.load(Ordering::Acquire));
     }
-    slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    slot.compare_exchange(old, new, Ordering::SeqCst, Ordering::Acquire)
         .map(|_| ())
 }
 

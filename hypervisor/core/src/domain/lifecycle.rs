@@ -218,7 +218,7 @@ pub fn crash<M: Machine>(cx: &Cx<'_, M>, reason: &'static str) {
 /// caller fills in the arguments of its hypercall) and goes on when called again.
 pub fn destroy<M: Machine>(cx: &Cx<'_, M>, domain: &Arc<Domain<M>>) -> HcResult {
     let cpu = cx.cpu;
-    if !domain.dying.swap(true, Ordering::AcqRel) {
+    if !domain.dying.swap(true, Ordering::SeqCst) {
         domain.state.lock().life = Life::Dying;
         cpu.hv.heap.let_go(&domain.memory.claim);
         pause(cpu, domain);

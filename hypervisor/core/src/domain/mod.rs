@@ -17,11 +17,12 @@ use crate::grant::GrantTable;
 use crate::irq::DomainIrqs;
 use crate::machine::{CpuMask, Machine};
 use crate::mm::DomainMemory;
+use crate::mm::tlb::DirtyCpus;
 use crate::sched::DomainSched;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::trap::cpu_policy::CpuPolicy;
-use crate::types::{CpuId, DomId, MAX_CPUS, VcpuId};
+use crate::types::{CpuId, DomId, VcpuId};
 use crate::vcpu::Vcpu;
 
 /// How far a domain's life is.
@@ -115,7 +116,7 @@ pub struct Domain<M: Machine> {
     /// Its vCPUs, in order of number; empty before `max_vcpus`, and once dead.
     pub vcpus: RwLock<Vec<Arc<Vcpu<M>>>>,
     /// CPUs whose TLB may hold its translations.
-    dirty_cpus: [AtomicU64; MAX_CPUS / 64],
+    dirty_cpus: DirtyCpus,
 }
 
 impl<M: Machine> Domain<M> {
@@ -154,7 +155,7 @@ impl<M: Machine> Domain<M> {
             console_line: Mutex::new(crate::console::GuestLine::default()),
             max_vcpus: config.max_vcpus,
             vcpus: RwLock::new(Vec::new()),
-            dirty_cpus: Default::default(),
+            dirty_cpus: DirtyCpus::default(),
         }
     }
 
@@ -170,34 +171,22 @@ impl<M: Machine> Domain<M> {
 
     /// Whether it is being taken apart.
     pub fn is_dying(&self) -> bool {
-        self.dying.load(Ordering::Acquire)
+        self.dying.load(Ordering::SeqCst)
     }
 
     /// CPUs whose TLB may hold its translations.
     pub fn dirty_cpus(&self) -> CpuMask {
-        let mut mask = CpuMask::EMPTY;
-        for (word, bits) in mask.0.iter_mut().zip(&self.dirty_cpus) {
-            *word = bits.load(Ordering::Acquire);
-        }
-        mask
+        self.dirty_cpus.now()
     }
 
-    /// Notes that a CPU has loaded one of its page tables.
+    /// Notes that a CPU is going to load one of its page tables.
     pub fn mark_dirty(&self, cpu: CpuId) {
-        let bit = 1 << (cpu.index() % 64);
-        // Only the CPU itself sets and clears its bit, and mostly it has it.
-        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64)
-            && word.load(Ordering::Acquire) & bit == 0
-        {
-            word.fetch_or(bit, Ordering::SeqCst);
-        }
+        self.dirty_cpus.mark(cpu);
     }
 
     /// Notes that a CPU has loaded another domain's page table.
     pub fn clear_dirty(&self, cpu: CpuId) {
-        if let Some(word) = self.dirty_cpus.get(cpu.index() / 64) {
-            word.fetch_and(!(1 << (cpu.index() % 64)), Ordering::AcqRel);
-        }
+        self.dirty_cpus.clear(cpu);
     }
 }
 

@@ -79,7 +79,13 @@ impl InfoWords {
         self.0[0].fetch_and(!PENDING, Ordering::AcqRel);
     }
 
-    /// And takes what `evtchn_pending_sel` says.
+    /// A guest in a model writes 1 to `evtchn_upcall_mask`, as the hypervisor does for it.
+    #[cfg(loom)]
+    pub(super) fn guest_masks(self) {
+        self.0[0].fetch_or(1 << (8 * MASK_BYTE), Ordering::Release);
+    }
+
+    /// Its handler takes what `evtchn_pending_sel` says.
     #[cfg(loom)]
     pub(super) fn guest_takes_selector(self) -> u64 {
         self.0[SELECTOR].swap(0, Ordering::SeqCst)

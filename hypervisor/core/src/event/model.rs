@@ -107,13 +107,17 @@ pub fn an_event_finds_a_port_that_is_being_unmasked() {
     });
 }
 
-/// The hypervisor and the guest select different words of ports at once.
-pub fn both_sides_select() {
+/// The hypervisor announces an event while the guest selects other ports and masks upcalls: nothing of it is lost.
+pub fn both_sides_write_vcpu_info() {
     explore(|| {
         let shared = Shared::new(0);
-        let guest = spawn(move || shared.info.select(1));
+        let guest = spawn(move || {
+            shared.info.guest_masks();
+            shared.info.select(1)
+        });
         announce(Some(shared.info), Port(1));
         assert!(guest.join().unwrap());
+        assert!(shared.info.masked() && shared.info.pending());
         assert_eq!(shared.info.guest_takes_selector(), 0b11);
     });
 }

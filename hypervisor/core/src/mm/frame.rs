@@ -122,7 +122,7 @@ impl TypeWord {
     }
 
     /// Whether it is used as this and its contents are known to fit.
-    const fn is_validated_as(self, kind: PageType) -> bool {
+    pub(crate) const fn is_validated_as(self, kind: PageType) -> bool {
         self.0 & !(Self::PINNED | Self::VALUE) == kind.to_bits() | Self::VALIDATED
     }
 
@@ -228,7 +228,8 @@ impl Stamp {
 pub struct CountWord(pub(crate) u64);
 
 impl CountWord {
-    const COUNT: u64 = (1 << 40) - 1;
+    /// The most general references.
+    pub(crate) const COUNT: u64 = (1 << 40) - 1;
     const OWNER_SHIFT: u32 = 48;
     /// The owner holds its reference (gone once the frame was given back).
     pub(crate) const ALLOCATED: u64 = 1 << 40;
@@ -319,16 +320,24 @@ impl Frame {
         self.types.store(word.0, Ordering::Release);
     }
 
+    /// Makes it a domain's own. Whoever does that looks then whether the domain dies, and who takes a domain apart says that
+    /// it dies before he looks for its frames: one of the two sees the other.
+    pub(crate) fn give_to(&self, owner: DomId) {
+        let word = CountWord::new(owner, CountWord::ALLOCATED, 1);
+        // A locked instruction, which the processor does before the look.
+        self.count.swap(word.0, Ordering::SeqCst);
+    }
+
     pub(crate) fn exchange_count(&self, old: CountWord, new: CountWord) -> Result<(), CountWord> {
         self.count
-            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Acquire)
             .map(|_| ())
             .map_err(CountWord)
     }
 
     pub(crate) fn exchange_types(&self, old: TypeWord, new: TypeWord) -> Result<(), TypeWord> {
         self.types
-            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Acquire)
             .map(|_| ())
             .map_err(TypeWord)
     }
@@ -448,65 +457,6 @@ impl Frame {
     }
 }
 
-impl Frame {
-    /// Takes one general reference if `owner` owns the frame. `false` for I/O memory, frames of others, and frames that
-    /// are being freed.
-    #[inline]
-    pub(crate) fn get(&self, owner: DomId) -> bool {
-        let mut word = self.count();
-        loop {
-            if word.count() == 0
-                || word.count() == CountWord::COUNT
-                || word.owner() != owner
-                || word.has(CountWord::HYPERVISOR | CountWord::IO | CountWord::FREE)
-            {
-                return false;
-            }
-            match self.exchange_count(word, CountWord(word.0 + 1)) {
-                Ok(()) => return true,
-                Err(now) => word = now,
-            }
-        }
-    }
-
-    /// Drops one general reference unless it is the last; returns whether it did.
-    #[inline]
-    pub(crate) fn put_shared(&self) -> bool {
-        let word = self.count();
-        word.count() > 1 && self.exchange_count(word, CountWord(word.0 - 1)).is_ok()
-    }
-
-    /// Takes one more type reference where that takes no validation and no flush: on a frame that was of this type last
-    /// and, if the type is one that is validated, still is. Returns whether it did.
-    #[inline]
-    pub(crate) fn join_type(&self, want: PageType) -> bool {
-        let word = self.types();
-        let next = if word.is_validated_as(want) {
-            word.up()
-        } else if want == PageType::Writable && word.kind_is(want) && !word.held() {
-            Some(TypeWord::validated_once(want))
-        } else {
-            None
-        };
-        next.is_some_and(|next| self.exchange_types(word, next).is_ok())
-    }
-
-    /// Drops one type reference unless it is a validated type's last; returns whether it did. `clock` is the TLB clock.
-    #[inline]
-    pub(crate) fn leave_type(&self, clock: u64) -> bool {
-        let word = self.types();
-        if !word.validated() {
-            return false;
-        }
-        let next = match word.down() {
-            Some(next) => next,
-            None if word.kind_is(PageType::Writable) => TypeWord::unused(PageType::Writable, clock),
-            None => return false,
-        };
-        self.exchange_types(word, next).is_ok()
-    }
-}
-
 /// The latest moment of the TLB clock up to `now` that has these low bits.
 pub(crate) const fn latest(now: u64, low: u64, bits: u32) -> u64 {
     let turn = 1 << bits;
@@ -523,35 +473,6 @@ pub(crate) const fn latest(now: u64, low: u64, bits: u32) -> u64 {
 #[inline]
 pub fn get_page<M: Machine>(machine: &M, mfn: crate::Mfn, owner: DomId) -> bool {
     machine.frame(mfn).is_some_and(|frame| frame.get(owner))
-}
-
-/// Whether a reference was the last one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub(crate) enum Dropped {
-    /// Others remain.
-    Held,
-    /// It was the last: the frame is to be freed. Its owner was this one.
-    Last(DomId),
-}
-
-/// Drops one general reference.
-pub(crate) fn drop_page<M: Machine>(machine: &M, mfn: crate::Mfn) -> Dropped {
-    let Some(frame) = machine.frame(mfn) else {
-        return Dropped::Held;
-    };
-    let mut word = frame.count();
-    loop {
-        debug_assert!(word.count() != 0, "reference count of {mfn:?} below zero");
-        if word.count() == 0 {
-            return Dropped::Held;
-        }
-        match frame.exchange_count(word, CountWord(word.0 - 1)) {
-            Ok(()) if word.count() == 1 => return Dropped::Last(word.owner()),
-            Ok(()) => return Dropped::Held,
-            Err(now) => word = now,
-        }
-    }
 }
 
 #[cfg(test)]

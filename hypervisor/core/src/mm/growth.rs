@@ -380,10 +380,7 @@ mod tests {
         use_up(host.hv);
         tlb::flush_local(&host.cpu);
         assert_eq!(take(host.hv, CPU, 1), None, "the other one has not");
-        host.hv
-            .cpu(CpuId(1))
-            .flushed_at
-            .store(u64::MAX, Ordering::Release);
+        host.hv.cpu(CpuId(1)).last_flush.is_last();
         assert!(take(host.hv, CPU, 1).is_some());
     }
 

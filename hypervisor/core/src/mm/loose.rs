@@ -84,7 +84,7 @@ impl<'a, M: Machine> Room<'a, M> {
         if !self.domain.memory.owned.lock().add(mfn, 1) {
             return None;
         }
-        frame.set_count(CountWord::new(self.domain.id, CountWord::ALLOCATED, 1));
+        frame.give_to(self.domain.id);
         shadow::log::mark(hv, self.domain, mfn);
         core::mem::forget(loose);
         let domain = self.domain;

@@ -11,11 +11,14 @@ pub mod left;
 pub(crate) mod loose;
 pub mod low_memory;
 pub mod memory_op;
+#[cfg(loom)]
+pub mod model;
 pub mod nodes;
 pub(crate) mod owned;
 pub mod pte;
 pub mod ptwr;
 pub mod ranges;
+pub(crate) mod references;
 pub mod shadow;
 pub mod tlb;
 pub mod types;
@@ -32,9 +35,10 @@ use oxen_abi::memory::E820Entry;
 use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::mm::frame::{CountWord, Dropped, PageType, TypeWord, drop_page};
+use crate::mm::frame::{CountWord, PageType, TypeWord};
 use crate::mm::heap::Place;
 use crate::mm::owned::OwnedFrames;
+use crate::mm::references::Dropped;
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Once};
@@ -116,12 +120,8 @@ fn is_ram_of<M: Machine>(machine: &M, mfn: Mfn, owner: DomId) -> bool {
 
 /// Takes one more general reference on a frame that is known to have one.
 pub(crate) fn hold_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
-    let Some(frame) = hv.machine.frame(mfn) else {
-        return;
-    };
-    let mut word = frame.count();
-    while let Err(now) = frame.exchange_count(word, CountWord(word.0 + 1)) {
-        word = now;
+    if let Some(frame) = hv.machine.frame(mfn) {
+        frame.hold();
     }
 }
 
@@ -138,7 +138,9 @@ pub fn put_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
 /// Drops a general reference that seemed to be the last.
 #[inline(never)]
 fn put_last<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
-    if let Dropped::Last(owner) = drop_page(&hv.machine, mfn) {
+    if let Some(frame) = hv.machine.frame(mfn)
+        && let Dropped::Last(owner) = frame.put()
+    {
         free_frame(hv, mfn, owner);
     }
 }
@@ -359,7 +361,7 @@ fn hand_over<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>, mfn: Mfn, purpo
                 hv.machine.zero_page(mfn);
             }
             frame.set_types(TypeWord::unused(PageType::None, tlb::clock()));
-            frame.set_count(CountWord::new(domain.id, CountWord::ALLOCATED, 1));
+            frame.give_to(domain.id);
             shadow::log::mark(hv, domain, mfn);
         }
         Purpose::Shared => {
@@ -380,19 +382,8 @@ pub fn release_shared<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) {
 /// Takes the owner's reference off a frame (it was given back, or the owner dies). `false` if it
 /// was gone already.
 pub(crate) fn take_allocation<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) -> bool {
-    let Some(frame) = hv.machine.frame(mfn) else {
-        return false;
-    };
-    let mut word = frame.count();
-    loop {
-        if !word.has(CountWord::ALLOCATED) {
-            return false;
-        }
-        match frame.exchange_count(word, CountWord(word.0 & !CountWord::ALLOCATED)) {
-            Ok(()) => return true,
-            Err(now) => word = now,
-        }
-    }
+    let frame = hv.machine.frame(mfn);
+    frame.is_some_and(|frame| frame.take_allocation())
 }
 
 /// Lets go of a dying domain's memory. `false` when it stopped because something is pending; then

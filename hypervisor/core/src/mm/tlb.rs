@@ -10,7 +10,7 @@ use crate::mm::frame::{Stamp, latest};
 use crate::percpu::PerCpu;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::atomic_statics;
-use crate::types::CpuId;
+use crate::types::{CpuId, MAX_CPUS};
 
 atomic_statics! {
     /// The clock. It never wraps.
@@ -19,7 +19,7 @@ atomic_statics! {
 
 /// The clock now: what a frame is stamped with.
 pub fn clock() -> u64 {
-    CLOCK.load(Ordering::Acquire)
+    CLOCK.load(Ordering::SeqCst)
 }
 
 /// The latest time that a stamp, of which frames keep the low bits, can stand for. The true one may
@@ -29,13 +29,69 @@ pub fn stamped(stamp: Stamp) -> u64 {
     latest(clock(), stamp.0.into(), Stamp::BITS)
 }
 
+/// When a CPU's TLB was flushed whole for the last time.
+#[derive(Debug, Default)]
+pub struct LastFlush(AtomicU64);
+
+impl LastFlush {
+    /// Notes that `flush` flushes the TLB, on the CPU itself.
+    pub(crate) fn by(&self, flush: impl FnOnce()) {
+        // Later than every stamp taken before the flush, and than none taken during it: the processor may fetch
+        // translations ahead as soon as the flush is done, while another CPU still removes them. Who removes one does that
+        // with a locked instruction too, before he reads the clock.
+        let now = CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
+        flush();
+        self.0.store(now, Ordering::Release);
+    }
+
+    /// Whether the TLB can hold no stale translation of a frame that was stamped then.
+    pub(crate) fn is_after(&self, stamp: u64) -> bool {
+        self.0.load(Ordering::Acquire) > stamp
+    }
+
+    /// As if it came after all stamps.
+    #[cfg(test)]
+    pub(crate) fn is_last(&self) {
+        self.0.store(u64::MAX, Ordering::Release);
+    }
+}
+
+/// The CPUs whose TLB may hold translations of a domain's.
+#[derive(Debug, Default)]
+pub struct DirtyCpus([AtomicU64; MAX_CPUS / 64]);
+
+impl DirtyCpus {
+    /// Which they are.
+    pub(crate) fn now(&self) -> CpuMask {
+        let mut mask = CpuMask::EMPTY;
+        for (word, bits) in mask.0.iter_mut().zip(&self.0) {
+            *word = bits.load(Ordering::Acquire);
+        }
+        mask
+    }
+
+    /// One of the domain's page tables is going to be loaded, on the CPU itself.
+    pub(crate) fn mark(&self, cpu: CpuId) {
+        let bit = 1 << (cpu.index() % 64);
+        // Only the CPU itself sets and clears its bit, and mostly it has it.
+        if let Some(word) = self.0.get(cpu.index() / 64)
+            && word.load(Ordering::Acquire) & bit == 0
+        {
+            word.fetch_or(bit, Ordering::SeqCst);
+        }
+    }
+
+    /// Another domain's is loaded, on the CPU itself.
+    pub(crate) fn clear(&self, cpu: CpuId) {
+        if let Some(word) = self.0.get(cpu.index() / 64) {
+            word.fetch_and(!(1 << (cpu.index() % 64)), Ordering::AcqRel);
+        }
+    }
+}
+
 /// Notes that `flush` flushes this CPU's TLB whole (by a CR3 load, say).
 pub fn flushed_by<M: Machine>(cpu: &PerCpu<M>, flush: impl FnOnce()) {
-    // Later than every stamp taken before the flush, and than none taken during it: the processor may
-    // fetch translations ahead as soon as the flush is done, while another CPU still removes them.
-    let now = CLOCK.fetch_add(1, Ordering::AcqRel) + 1;
-    flush();
-    cpu.shared().flushed_at.store(now, Ordering::Release);
+    cpu.shared().last_flush.by(flush);
 }
 
 /// Flushes this CPU's TLB.
@@ -80,7 +136,7 @@ pub fn all_flushed<M: Machine>(hv: &Hypervisor<M>, stamp: u64) -> bool {
 }
 
 fn has_flushed<M: Machine>(hv: &Hypervisor<M>, id: CpuId, stamp: u64) -> bool {
-    hv.cpu(id).flushed_at.load(Ordering::Acquire) > stamp
+    hv.cpu(id).last_flush.is_after(stamp)
 }
 
 impl FlushNeeded {

@@ -19,7 +19,8 @@ use oxen_abi::errno::Errno;
 use crate::domain::Domain;
 use crate::machine::Machine;
 use crate::mm::entry::{acquire_entry, release_entry};
-use crate::mm::frame::{Frame, PageType, Stamp, TypeWord};
+use crate::mm::frame::{Frame, PageType, Stamp};
+use crate::mm::references::{Left, Rest};
 use crate::mm::update::leave_here;
 use crate::mm::{pte, shadow, tlb};
 use crate::percpu::PerCpu;
@@ -146,50 +147,24 @@ fn get_first_type<M: Machine>(
     frame: Frame,
     want: PageType,
 ) -> Result<(), MmError> {
-    let plain = matches!(want, PageType::Writable | PageType::None);
-    let ready = TypeWord::validated_once(want);
-    let mut word = frame.types();
-    loop {
-        let unused = !word.held();
-        let changes = unused && word.kind() != want && word.kind() != PageType::None;
-        let next = match (unused, plain) {
-            (true, true) if changes => CLAIMED,
-            (true, true) => ready,
-            (true, false) => TypeWord::busy(want),
-            (false, _) if word == CLAIMED => return Err(MmError::Restart),
-            (false, _) if word.kind() != want => return Err(Errno::EINVAL.into()),
-            (false, _) if word.validated() => word.up().ok_or(Errno::EBUSY)?,
-            (false, _) if word.partial() => word.now_busy(),
-            (false, _) => return Err(MmError::Restart),
-        };
-        if let Err(now) = frame.exchange_types(word, next) {
-            word = now;
-            continue;
-        }
-        if changes {
-            flush_for_change(cpu, domain, frame, word.stamp());
-        }
-        if plain {
-            if changes {
-                frame.set_types(ready);
-            }
-            return Ok(());
-        }
-        if next.validated() {
-            return Ok(());
-        }
-        let progress = if word.partial() {
-            drop_self_reference(cpu, mfn);
-            word.progress()
-        } else {
-            0
-        };
-        return validate_from(cpu, domain, mfn, frame, want, progress);
+    let begun = frame.begin_type(want)?;
+    if let Some(lost) = begun.lost() {
+        flush_for_change(cpu, domain, frame, lost);
     }
+    let progress = match begun.rest() {
+        Rest::Nothing => return Ok(()),
+        Rest::Claim => {
+            frame.finish_claim(want);
+            return Ok(());
+        }
+        Rest::Validate => 0,
+        Rest::GoOn(progress) => {
+            drop_self_reference(cpu, mfn);
+            progress
+        }
+    };
+    validate_from(cpu, domain, mfn, frame, want, progress)
 }
-
-/// The type of a frame that is to become plain memory and is not flushed out of the TLBs yet.
-const CLAIMED: TypeWord = TypeWord::busy(PageType::None);
 
 /// Other CPUs may still have translations of the frame from its last use, which ended at `lost`.
 ///
@@ -231,11 +206,11 @@ fn validate_from<M: Machine>(
     let Some(level) = kind.level() else {
         return match check_descriptors(cpu, mfn) {
             Ok(()) => {
-                frame.set_types(frame.types().now_validated());
+                frame.finish_validation();
                 Ok(())
             }
             Err(errno) => {
-                frame.set_types(TypeWord::unused(kind, tlb::clock()));
+                frame.lose_type(tlb::clock());
                 Err(errno.into())
             }
         };
@@ -248,14 +223,14 @@ fn validate_from<M: Machine>(
     let page = cpu.hv.machine.page(mfn);
     while done < ENTRIES {
         if level > 1 && done != progress && cpu.preempt_needed() {
-            park(cpu, mfn, frame, done);
+            park(frame, done);
             return Err(MmError::Restart);
         }
         let entry = entry_of(page, done);
         match validate_entry(cpu, domain, mfn, level, done, entry) {
             Ok(()) => done += 1,
             Err(MmError::Restart) => {
-                park(cpu, mfn, frame, done);
+                park(frame, done);
                 return Err(MmError::Restart);
             }
             Err(error) => {
@@ -269,7 +244,7 @@ fn validate_from<M: Machine>(
         cpu.hv.machine.fill_hypervisor_slots(mfn);
     }
     shadow::log::mark(cpu.hv, domain, mfn);
-    frame.set_types(frame.types().now_validated());
+    frame.finish_validation();
     Ok(())
 }
 
@@ -309,11 +284,9 @@ fn entry_of(page: Option<&[AtomicU64; ENTRIES]>, index: usize) -> u64 {
         .map_or(0, |entry| entry.load(Ordering::Acquire))
 }
 
-/// Leaves the frame partial: it owns itself until someone goes on.
-fn park<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: Frame, progress: usize) {
-    crate::mm::hold_page(cpu.hv, mfn);
-    let progress = u16::try_from(progress).unwrap_or(0);
-    frame.set_types(frame.types().now_partial(progress));
+/// Leaves the frame partial.
+fn park(frame: Frame, progress: usize) {
+    frame.park(u16::try_from(progress).unwrap_or(0));
 }
 
 /// Drops a type reference. When it was a page table's last, everything it maps is let go of;
@@ -330,27 +303,9 @@ pub fn put_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> Result<(), Unfinished>
 /// Drops a type reference that seemed to be the last.
 #[inline(never)]
 fn put_last_type<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, frame: Frame) -> Result<(), Unfinished> {
-    let mut word = frame.types();
-    loop {
-        if !word.validated() {
-            debug_assert!(false, "type count of {mfn:?} below zero");
-            return Ok(());
-        }
-        let (lower, table) = (word.down(), word.kind().level());
-        let next = match (lower, table) {
-            (Some(next), _) => next,
-            (None, Some(_)) => word.now_busy(),
-            (None, None) => TypeWord::unused(word.kind(), tlb::clock()),
-        };
-        match frame.exchange_types(word, next) {
-            Ok(()) => {
-                return match table {
-                    Some(level) if lower.is_none() => undo_from(cpu, mfn, frame, level, ENTRIES),
-                    _ => Ok(()),
-                };
-            }
-            Err(now) => word = now,
-        }
+    match frame.end_type(tlb::clock) {
+        Left::Done => Ok(()),
+        Left::Undo(level) => undo_from(cpu, mfn, frame, level, ENTRIES),
     }
 }
 
@@ -360,17 +315,10 @@ pub fn resume_put<M: Machine>(cpu: &PerCpu<M>, unfinished: Unfinished) -> Result
     let Some(frame) = cpu.hv.machine.frame(mfn) else {
         return Ok(());
     };
-    let word = frame.types();
-    if !word.partial() {
-        return Ok(());
-    }
-    let Some(level) = word.kind().level() else {
+    let Some((level, progress)) = frame.take_over() else {
         return Ok(());
     };
-    if frame.exchange_types(word, word.now_busy()).is_err() {
-        return Ok(());
-    }
-    let outcome = undo_from(cpu, mfn, frame, level, word.progress());
+    let outcome = undo_from(cpu, mfn, frame, level, progress);
     // The reference of the stop; if it stopped again it has taken a new one.
     drop_self_reference(cpu, mfn);
     outcome
@@ -389,7 +337,7 @@ fn undo_from<M: Machine>(
     if progress & CHILD_DROPPED != 0 {
         left = left.saturating_sub(1);
         if resume_child(cpu, mfn, left).is_err() {
-            park(cpu, mfn, frame, (left + 1) | CHILD_DROPPED);
+            park(frame, (left + 1) | CHILD_DROPPED);
             return Err(Unfinished(mfn));
         }
         drop_child_page(cpu, mfn, left);
@@ -397,7 +345,7 @@ fn undo_from<M: Machine>(
     let page = cpu.hv.machine.page(mfn);
     while left > 0 {
         if level > 1 && left != progress && cpu.preempt_needed() {
-            park(cpu, mfn, frame, left);
+            park(frame, left);
             return Err(Unfinished(mfn));
         }
         left -= 1;
@@ -414,13 +362,12 @@ fn undo_from<M: Machine>(
         }
         let child = pte::frame(entry);
         if put_type(cpu, child).is_err() {
-            park(cpu, mfn, frame, (left + 1) | CHILD_DROPPED);
+            park(frame, (left + 1) | CHILD_DROPPED);
             return Err(Unfinished(mfn));
         }
         crate::mm::put_page(cpu.hv, child);
     }
-    let kind = frame.types().kind();
-    frame.set_types(TypeWord::unused(kind, tlb::clock()));
+    frame.lose_type(tlb::clock());
     Ok(())
 }
 
@@ -461,33 +408,17 @@ pub fn pin<M: Machine>(
     let kind = PageType::table(level).ok_or(Errno::EINVAL)?;
     get_type(cpu, domain, mfn, kind)?;
     let frame = cpu.hv.machine.frame(mfn).ok_or(Errno::EINVAL)?;
-    let mut word = frame.types();
-    loop {
-        if word.pinned() {
-            leave_here(cpu, put_type(cpu, mfn));
-            return Err(Errno::EINVAL.into());
-        }
-        match frame.exchange_types(word, word.pin()) {
-            Ok(()) => return Ok(()),
-            Err(now) => word = now,
-        }
+    if frame.pin() {
+        Ok(())
+    } else {
+        leave_here(cpu, put_type(cpu, mfn));
+        Err(Errno::EINVAL.into())
     }
 }
 
 /// Takes the pin off a frame; its references are still held and are to be dropped by the caller
 /// with [`put_type`] and `put_page`. `false` if it was not pinned.
 pub fn take_pin<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn) -> bool {
-    let Some(frame) = cpu.hv.machine.frame(mfn) else {
-        return false;
-    };
-    let mut word = frame.types();
-    loop {
-        if !word.pinned() {
-            return false;
-        }
-        match frame.exchange_types(word, word.unpin()) {
-            Ok(()) => return true,
-            Err(now) => word = now,
-        }
-    }
+    let frame = cpu.hv.machine.frame(mfn);
+    frame.is_some_and(|frame| frame.take_pin())
 }

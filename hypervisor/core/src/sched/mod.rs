@@ -8,6 +8,8 @@
 pub mod account;
 pub mod credit;
 mod idle;
+#[cfg(loom)]
+pub mod model;
 mod ops;
 mod place;
 pub(crate) mod places;
