@@ -10,8 +10,10 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 pub use crate::event::fifo::model as fifo;
 pub use crate::event::model as event;
 pub use crate::grant::model as grant;
+pub use crate::mm::growth::model as growth;
 pub use crate::mm::model as mm;
 pub use crate::sched::model as sched;
+pub use crate::time::model as time;
 
 pub(crate) use loom::thread::spawn;
 

@@ -33,6 +33,7 @@ models! {
         a_pin_is_taken_off_once,
         a_frame_is_freed_once,
         no_translation_outlives_a_change_of_type,
+        what_was_a_table_is_flushed_before_it_is_written,
         a_flush_left_out_was_not_needed,
         a_cpu_that_comes_is_flushed_if_needed,
         a_cpu_that_goes_is_flushed_if_needed,
@@ -42,4 +43,9 @@ models! {
         a_vcpu_runs_on_one_cpu,
         who_has_paused_and_stopped_does_not_run,
         an_event_finds_a_vcpu_that_goes_on;
+    growth: what_was_left_is_there,
+        the_count_is_never_more,
+        one_is_within;
+    time: a_guest_reads_one_time,
+        a_guest_reads_one_wall_clock;
 }

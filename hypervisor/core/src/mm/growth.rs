@@ -101,6 +101,31 @@ impl Growth {
         Some(block)
     }
 
+    /// The CPU is in [`with_room`] from now on, unless another one is.
+    fn enter(&self, cpu: CpuId) -> bool {
+        self.holder
+            .compare_exchange(0, number(cpu), Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Whether there is a block for it.
+    fn is_left(&self) -> bool {
+        large(&self.ready.lock()) > 0
+    }
+
+    /// And not any more.
+    fn leave(&self) {
+        self.keeper.store(0, Ordering::SeqCst);
+        self.holder.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether another CPU uses up the block that was left for it.
+    #[inline]
+    fn is_kept_from(&self, cpu: impl FnOnce() -> CpuId) -> bool {
+        let keeper = self.keeper.load(Ordering::SeqCst);
+        keeper != 0 && keeper != number(cpu())
+    }
+
     /// Whether there was a place for it.
     fn push(&self, block: Block) -> bool {
         let mut ready = self.ready.lock();
@@ -126,8 +151,7 @@ fn large(ready: &[Block]) -> usize {
 /// heap locked.
 #[inline]
 pub fn refuses<M: Machine>(hv: &Hypervisor<M>, cpu: impl FnOnce() -> CpuId) -> bool {
-    let keeper = hv.growth.keeper.load(Ordering::SeqCst);
-    keeper != 0 && keeper != number(cpu())
+    hv.growth.is_kept_from(cpu)
 }
 
 /// Runs something in which allocations are not asked for in a way that can fail, of 64 KiB in all at the most. `ENOMEM`,
@@ -141,21 +165,16 @@ pub(crate) fn with_room<M: Machine, T, E: From<Errno>>(
     if !growth.guests.load(Ordering::Acquire) || growth.holder.load(Ordering::Relaxed) == me {
         return run();
     }
-    while growth
-        .holder
-        .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed)
-        .is_err()
-    {
+    while !growth.enter(cpu.id) {
         cpu.hv.machine.relax();
     }
-    let left = || large(&growth.ready.lock()) > 0;
+    let left = || growth.is_left();
     let outcome = if left() || (add(cpu, ORDER) && left()) {
         run()
     } else {
         Err(Errno::ENOMEM.into())
     };
-    growth.keeper.store(0, Ordering::SeqCst);
-    growth.holder.store(0, Ordering::SeqCst);
+    growth.leave();
     outcome
 }
 
@@ -273,6 +292,80 @@ fn add<M: Machine>(cpu: &PerCpu<M>, order: u8) -> bool {
         hv.heap.free(&hv.machine, first, order);
     }
     added
+}
+
+/// CPUs that want memory at once.
+#[cfg(loom)]
+pub mod model {
+    use super::{Growth, ORDER};
+    use crate::models::{explore_within, spawn, stays};
+    use crate::types::{CpuId, Mfn};
+
+    fn two_blocks() -> &'static Growth {
+        let growth = Growth::default();
+        assert!(growth.push((Mfn(64), ORDER)) && growth.push((Mfn(128), ORDER)));
+        stays(growth)
+    }
+
+    /// Whatever others take meanwhile, who was told that a block is left gets one, and keeps it for himself.
+    pub fn what_was_left_is_there() {
+        explore_within(4, || {
+            let growth = two_blocks();
+            let other = spawn(|| {
+                let taken = [1, 1].map(|order| growth.pop(CpuId(1), order));
+                taken.iter().flatten().count()
+            });
+            let me = CpuId(0);
+            assert!(growth.enter(me));
+            let mut mine = 0;
+            if growth.is_left() {
+                assert!(growth.pop(me, 1).is_some());
+                assert!(growth.is_kept_from(|| CpuId(1)) && !growth.is_kept_from(|| me));
+                mine = 1;
+            }
+            growth.leave();
+            let others = other.join().unwrap();
+            assert_eq!(mine, 1, "others leave one");
+            let left = u64::try_from(2 - mine - others).unwrap();
+            assert_eq!(growth.frames(), left << ORDER);
+        });
+    }
+
+    /// A block comes while another goes: the count of frames never says more than there are.
+    pub fn the_count_is_never_more() {
+        explore_within(4, || {
+            let growth = two_blocks();
+            let other = spawn(|| assert!(growth.push((Mfn(192), ORDER))));
+            for order in [1, 1] {
+                growth.pop(CpuId(0), order);
+                assert!(growth.frames() <= 2 << ORDER);
+            }
+            other.join().unwrap();
+            assert_eq!(
+                growth.frames(),
+                u64::try_from(growth.ready.lock().len()).unwrap() << ORDER
+            );
+        });
+    }
+
+    /// One CPU at a time has the block that is left, and nothing of that stays.
+    pub fn one_is_within() {
+        explore_within(4, || {
+            let growth = two_blocks();
+            let within = |cpu| {
+                if growth.enter(cpu) {
+                    if growth.pop(cpu, 1).is_some() {
+                        assert!(!growth.is_kept_from(|| cpu), "another one has it too");
+                    }
+                    growth.leave();
+                }
+            };
+            let other = spawn(move || within(CpuId(1)));
+            within(CpuId(0));
+            other.join().unwrap();
+            assert!(!growth.is_kept_from(|| CpuId(0)) && growth.enter(CpuId(2)));
+        });
+    }
 }
 
 #[cfg(test)]

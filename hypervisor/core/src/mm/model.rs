@@ -306,6 +306,24 @@ pub fn no_translation_outlives_a_change_of_type() {
     }
 }
 
+/// Two CPUs want to write what was a page table: neither has it before it is flushed.
+pub fn what_was_a_table_is_flushed_before_it_is_written() {
+    explore(|| {
+        let model = Model::new(TypeWord::unused(PageType::L1, tlb::clock()));
+        model.cached.store(true, Ordering::Relaxed);
+        let write = move || {
+            if model.get(PageType::Writable, false).is_ok() {
+                assert!(!model.cached.load(Ordering::Relaxed));
+                model.leave();
+            }
+        };
+        let other = spawn(write);
+        write();
+        other.join().unwrap();
+        model.is_at_rest();
+    });
+}
+
 /// A domain's page table on CPU 1, with one entry that maps a frame for writing.
 #[derive(Default)]
 struct Space {

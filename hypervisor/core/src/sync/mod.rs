@@ -3,7 +3,7 @@
 //! Under `cfg(loom)` both are loom's, so that what is lock-free can be run in all its interleavings (`crate::models`).
 //!
 //! Lock order (take from the left to the right, never back):
-//! microcode < meeting < domain table < domain lifecycle < a domain's PIRQs < PCI devices < GSIs < interrupt lines
+//! microcode < meeting < domain table < wall clock < domain lifecycle < a domain's PIRQs < PCI devices < GSIs < interrupt lines
 //! < event channels (lower domain id first) < vCPU arch < page list < heap < run queue (lower CPU
 //! first) < timers < console. Grant tables and grant handles are locked with no other lock taken
 //! after them. Whoever waits for a vCPU to stand still holds that lock (which is tried, never

@@ -7,7 +7,7 @@ use crate::domain::Domain;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::vcpu::Vcpu;
 
 const NS_PER_SEC: u64 = 1_000_000_000;
@@ -31,18 +31,9 @@ impl WallClock {
     pub fn set(&self, ns: u64, system_time: u64) {
         *self.at_boot.lock() = ns.saturating_sub(system_time);
     }
-
-    /// Unix time at system time 0, in nanoseconds.
-    pub fn at_boot(&self) -> u64 {
-        *self.at_boot.lock()
-    }
 }
 
 /// Writes the wall clock into a domain's shared page.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "halves are taken apart on purpose"
-)]
 pub fn update_wallclock<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
     let Some(mfn) = domain.memory.shared_info.get() else {
         return;
@@ -50,9 +41,6 @@ pub fn update_wallclock<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
     let Some(page) = hv.machine.page32(*mfn) else {
         return;
     };
-    let offset = domain.state.lock().time_offset;
-    let ns = hv.wallclock.at_boot();
-    let seconds = (ns / NS_PER_SEC).saturating_add_signed(offset);
     let word = |byte: usize| page.get(byte / 4);
     let (Some(version), Some(sec), Some(nsec), Some(high)) = (
         word(core::mem::offset_of!(SharedInfo, wc_version)),
@@ -62,12 +50,43 @@ pub fn update_wallclock<M: Machine>(hv: &Hypervisor<M>, domain: &Domain<M>) {
     ) else {
         return;
     };
-    let before = version.load(Ordering::Relaxed) | 1;
-    version.store(before, Ordering::SeqCst);
-    sec.store(seconds as u32, Ordering::SeqCst);
-    nsec.store((ns % NS_PER_SEC) as u32, Ordering::SeqCst);
-    high.store((seconds >> 32) as u32, Ordering::SeqCst);
-    version.store(before.wrapping_add(1), Ordering::SeqCst);
+    // Held while the words are written: of two that write at once some of both would stay.
+    let at_boot = hv.wallclock.at_boot.lock();
+    let offset = domain.state.lock().time_offset;
+    let wall = WallWords {
+        version,
+        rest: [sec, nsec, high],
+    };
+    wall.write(
+        (*at_boot / NS_PER_SEC).saturating_add_signed(offset),
+        *at_boot % NS_PER_SEC,
+    );
+}
+
+/// The words of the wall clock in a shared page.
+#[derive(Clone, Copy)]
+pub(super) struct WallWords<'a> {
+    /// Odd while the others change.
+    pub(super) version: &'a AtomicU32,
+    /// Seconds, nanoseconds, and the upper half of the seconds.
+    pub(super) rest: [&'a AtomicU32; 3],
+}
+
+impl WallWords<'_> {
+    /// Writes them; no other CPU does at the time.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "halves are taken apart on purpose"
+    )]
+    pub(super) fn write(self, seconds: u64, nanoseconds: u64) {
+        let odd = self.version.load(Ordering::Relaxed) | 1;
+        self.version.store(odd, Ordering::SeqCst);
+        let new = [seconds as u32, nanoseconds as u32, (seconds >> 32) as u32];
+        for (word, new) in self.rest.into_iter().zip(new) {
+            word.store(new, Ordering::SeqCst);
+        }
+        self.version.store(odd.wrapping_add(1), Ordering::SeqCst);
+    }
 }
 
 /// The four words of a `vcpu_time_info` with this version.
@@ -95,22 +114,29 @@ pub fn publish<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu<M>, force: bool) {
     }
     if let Some(place) = crate::event::info(&hv.machine, vcpu)
         && let Some(place) = place.words().get(TIME_WORD..)
-        && let Some(first) = place.first()
     {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "the version is the low half"
-        )]
-        let version = first.load(Ordering::Relaxed) as u32 | 1;
-        first.store(u64::from(version), Ordering::Relaxed);
-        fence(Ordering::Release);
-        let new = words(&info, version.wrapping_add(1));
-        for (to, from) in place.iter().zip(new).skip(1) {
-            to.store(from, Ordering::Relaxed);
-        }
-        first.store(new[0], Ordering::Release);
+        write_time(place, &info);
     }
     publish_area(hv, vcpu, &info);
+}
+
+/// Writes a `vcpu_time_info`, whose version is odd while the rest changes. Only the CPU that runs its vCPU writes it.
+pub(super) fn write_time(place: &[AtomicU64], info: &VcpuTimeInfo) {
+    let Some(first) = place.first() else {
+        return;
+    };
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the version is the low half"
+    )]
+    let version = first.load(Ordering::Relaxed) as u32 | 1;
+    first.store(u64::from(version), Ordering::Relaxed);
+    fence(Ordering::Release);
+    let new = words(info, version.wrapping_add(1));
+    for (to, from) in place.iter().zip(new).skip(1) {
+        to.store(from, Ordering::Relaxed);
+    }
+    first.store(new[0], Ordering::Release);
 }
 
 /// The running vCPU is in kernel mode again: writes the areas that could not be written before.

@@ -1,6 +1,8 @@
 //! Time: per-CPU timers, the guest's clocks, run states, and the timer hypercalls.
 
 mod clock;
+#[cfg(loom)]
+pub mod model;
 mod queue;
 mod runstate;
 mod timer;
