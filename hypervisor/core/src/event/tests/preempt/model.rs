@@ -59,6 +59,9 @@ pub(super) struct Seen {
     pub(super) in_use: usize,
     /// `None` where the guest has no place for it, or when the domain dies.
     pub(super) pending: Option<BTreeSet<u32>>,
+    /// What the guest has masked in the 2-level ABI and in its words, and what is on its queues.
+    pub(super) masked: [BTreeSet<u32>; 2],
+    pub(super) linked: BTreeSet<u32>,
     /// References beside the owner's, and of the type, on the frame of words and on that of
     /// control blocks.
     pub(super) held: [(u64, u64); 2],
@@ -157,6 +160,12 @@ impl Dom {
             ports: ports.collect(),
             in_use: self.ports.len(),
             pending: known.then(|| pending.map(|(port, _)| *port).collect()),
+            masked: if self.words {
+                self.masked.clone()
+            } else {
+                [self.masked[0].clone(), BTreeSet::new()]
+            },
+            linked: self.linked.clone(),
             held: [(words, words), (blocks, blocks)],
         }
     }
@@ -277,7 +286,7 @@ impl Model {
                 let dom = self.dom(id);
                 if dom.is_fifo() {
                     dom.words = true;
-                    dom.masked[1] = (0..PORTS).collect();
+                    dom.masked[1] = (1..PORTS).collect();
                     dom.linked.clear();
                 }
                 done(dom.is_fifo(), Errno::EOPNOTSUPP)

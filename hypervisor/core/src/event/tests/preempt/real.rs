@@ -343,8 +343,21 @@ impl Real {
             ),
             (true, false) => None,
         };
+        let mask = |port: &u32| self.shared(dom)[MASK_BITS].load(Ordering::Acquire) >> port & 1;
+        let with = |bit: u32| (1..PORTS).filter(move |port| word(port) & bit != 0);
+        let words = |bit: u32| -> BTreeSet<u32> {
+            if self.has_words(dom) {
+                with(bit).collect()
+            } else {
+                BTreeSet::new()
+            }
+        };
+        let two_level = (1..PORTS).filter(|port| mask(port) != 0).collect();
+        let (masked, linked) = ([two_level, words(MASKED)], words(LINKED));
         Seen {
             ports,
+            masked,
+            linked,
             in_use: guest.events.in_use() as usize,
             pending,
             held: [self.held(frames.words), self.held(frames.control)],

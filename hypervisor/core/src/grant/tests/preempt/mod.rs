@@ -288,6 +288,8 @@ enum Piece<'a> {
     Stage(u8, usize, u8, &'a Item, &'a Answer),
     /// The dying mapper loses a mapping.
     Drop(u32),
+    /// The dying granter's table loses its second frame, if it has one.
+    Shrink,
 }
 
 fn play(before: &Model, pieces: &[Piece<'_>], now: &Seen) -> Option<Model> {
@@ -300,6 +302,10 @@ fn play(before: &Model, pieces: &[Piece<'_>], now: &Seen) -> Option<Model> {
             }
             Piece::Drop(handle) => {
                 model.drop_mapping(handle);
+                true
+            }
+            Piece::Shrink => {
+                model.granter.frames = model.granter.frames.min(1);
                 true
             }
         };
@@ -439,6 +445,7 @@ fn pieces<'a>(whose: u8, before: &Model, (op, outcome): Done<'a>, now: &Seen) ->
             let end = Piece::Whole(op, outcome);
             gone.map(Piece::Drop).chain([end]).collect()
         }
+        (Op::Die { dom: GRANTER, .. }, _) => vec![Piece::Shrink, Piece::Whole(op, outcome)],
         _ => vec![Piece::Whole(op, outcome)],
     }
 }
@@ -482,6 +489,12 @@ fn run_step(real: &Rc<Real>, model: &mut Model, step: Step) -> Result<(), TestCa
         return Ok(());
     }
     prepare(real, model, CpuId(0), &mut op);
+    // What a guest does alone, in its own memory, is done in one go.
+    let calls = matches!(
+        op,
+        Op::Batch { .. } | Op::Die { .. } | Op::SetVersion { .. } | Op::Grow { .. } | Op::Swap(..)
+    );
+    let meanwhile = meanwhile.filter(|_| calls);
     let meanwhile = meanwhile.filter(|(_, other)| allowed(model, other) && together(&op, other));
     let run = || real.run(CpuId(0), &op);
     let (outcome, other) = match meanwhile {
