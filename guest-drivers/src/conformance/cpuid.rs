@@ -7,6 +7,8 @@ use crate::sys::{cpu, probe};
 
 /// Leaf 1 EDX: PSE, PSE36.
 const EDX_HIDDEN: u32 = 1 << 3 | 1 << 17;
+/// Leaf 1 EDX, what programs and caches are about alone: FPU, CMPXCHG8B, CMOV, CLFLUSH, MMX, FXSAVE, SSE, SSE2, self-snoop.
+const EDX_SHOWN: u32 = 1 | 1 << 8 | 1 << 15 | 1 << 19 | 0x1f << 23;
 /// Leaf 1 ECX: MONITOR, VMX, PCID, x2APIC.
 const ECX_HIDDEN: u32 = 1 << 3 | 1 << 5 | 1 << 17 | 1 << 21;
 /// Leaf 1 EDX: what is of use outside of long mode only on AMD's processors (SYSENTER).
@@ -26,6 +28,12 @@ pub(super) fn run(s: &mut Suite<'_>) {
         if good!(probe::cpuid(0, 0))[1] == AMD {
             same!(d & EDX_SEP, 0);
         }
+        Ok(())
+    });
+    s.check("cpuid/shown_features", || {
+        let [.., found] = cpu::cpuid(1, 0);
+        let [.., shown] = good!(probe::cpuid(1, 0));
+        same!(shown & EDX_SHOWN, found & EDX_SHOWN);
         Ok(())
     });
     s.check("cpuid/osxsave_follows_cr4", || {
