@@ -37,7 +37,7 @@ pub(super) enum Life {
 }
 
 /// A domain.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Dom {
     pub(super) ports: BTreeMap<u32, Entry>,
     pub(super) life: Life,
@@ -172,7 +172,7 @@ impl Dom {
 }
 
 /// All of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Model(pub(super) [Dom; DOMAINS as usize]);
 
 impl Model {
