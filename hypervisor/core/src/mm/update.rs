@@ -239,18 +239,22 @@ fn one_update<M: Machine>(
         MMU_PT_UPDATE_PRESERVE_AD => {
             write_entry(cx, owner, frames, place, update.val, Update::KeepAd)
         }
-        MMU_MACHPHYS_UPDATE => {
-            let mfn = Mfn::containing(place);
-            if !get_page(cx.machine(), mfn, frames) {
-                return Err(Errno::EINVAL.into());
-            }
-            cx.machine().set_m2p(mfn, update.val);
-            shadow::log::mark_held(cx.hv, mfn);
-            put_page(cx.hv, mfn);
-            Ok(())
-        }
+        MMU_MACHPHYS_UPDATE => set_m2p(cx, frames, Mfn::containing(place), update.val),
         _ => Err(Errno::ENOSYS.into()),
     }
+}
+
+/// Writes the M2P entry of a frame of `frames`. Not inlined: in the loop over all updates it would cost the others
+/// registers.
+#[inline(never)]
+fn set_m2p<M: Machine>(cx: &Cx<'_, M>, frames: DomId, mfn: Mfn, pfn: u64) -> Result<(), MmError> {
+    if !get_page(cx.machine(), mfn, frames) {
+        return Err(Errno::EINVAL.into());
+    }
+    cx.machine().set_m2p(mfn, pfn);
+    shadow::log::mark_held(cx.hv, mfn);
+    put_page(cx.hv, mfn);
+    Ok(())
 }
 
 /// Writes the eight bytes at machine address `place`: as a page-table entry if the frame is a
