@@ -236,6 +236,10 @@ fn mapping(s: &mut Suite<'_>, table: &Table) {
         // The handle remembers how it was mapped: another entry is refused.
         ensure!(unmap(entry + 8, handle)? < 0, "unmapped somewhere else");
         same!(unmap(entry, handle)?, abi::GNTST_OKAY);
+        // Empty memory could be a page table, but is none.
+        let empty = Frame::new().mfn() << 12;
+        let (status, _) = map(own, reference, empty, HOST | abi::GNTMAP_CONTAINS_PTE)?;
+        same!(status, abi::GNTST_GENERAL_ERROR);
         table.revoke(REF);
         Ok(())
     });

@@ -36,11 +36,15 @@ impl<'a, M: Machine> Place<'a, M> {
             if !host_addr.is_multiple_of(8) {
                 return Err(GNTST_GENERAL_ERROR);
             }
+            let table = Mfn::containing(host_addr);
             let index = usize::try_from((host_addr % PAGE_SIZE) / 8);
-            (
-                Mfn::containing(host_addr),
-                index.map_err(|_| GNTST_GENERAL_ERROR)?,
-            )
+            // Taking the type would make one of a frame that only looks like a table.
+            let frame = cx.machine().frame(table);
+            let types = frame.ok_or(GNTST_GENERAL_ERROR)?.types();
+            if !types.held() || types.kind() != PageType::L1 {
+                return Err(GNTST_GENERAL_ERROR);
+            }
+            (table, index.map_err(|_| GNTST_GENERAL_ERROR)?)
         } else {
             if !host_addr.is_multiple_of(PAGE_SIZE) {
                 return Err(GNTST_GENERAL_ERROR);
