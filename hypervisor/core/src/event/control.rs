@@ -1,7 +1,7 @@
 //! Setting the FIFO ABI up: control blocks, pages of event words, priorities.
 
 use oxen_abi::errno::Errno;
-use oxen_abi::event_channel::EVTCHN_FIFO_PRIORITY_MIN;
+use oxen_abi::event_channel::{EVTCHN_2L_NR_CHANNELS, EVTCHN_FIFO_PRIORITY_MIN};
 
 use crate::error::Stop;
 use crate::event::bind::find_vcpu;
@@ -81,7 +81,8 @@ fn add_control<M: Machine>(
     }
     let mut fifo = Fifo::default();
     fifo.add_control(vcpu, mfn, offset)?;
-    for number in 1..state.ports.places() {
+    // Without FIFO there are no more ports than that, whatever the table has room for.
+    for number in 1..state.ports.places().min(EVTCHN_2L_NR_CHANNELS) {
         let pending = two_level::is_pending(&state.targets, Port(number));
         if let Some(entry) = state.ports.slot(number) {
             entry.pending = pending;

@@ -14,7 +14,7 @@ use crate::grant::{Access, Status, pte};
 use crate::machine::Machine;
 use crate::mm::frame::PageType;
 use crate::mm::types::{NotHeld, get_held, put_held};
-use crate::mm::{MmError, get_page, put_page, shadow};
+use crate::mm::{MmError, get_page, put_last, shadow};
 use crate::percpu::{Cx, PerCpu};
 use crate::types::{DomId, Mfn};
 
@@ -141,6 +141,6 @@ pub(super) fn let_frame_go<M: Machine>(cpu: &PerCpu<M>, mfn: Mfn, access: Access
         // No page table, so never unfinished.
         let _ = put_held(cpu, mfn, frame);
     } else if !frame.put_shared() {
-        put_page(cpu.hv, mfn);
+        put_last(cpu.hv, mfn);
     }
 }

@@ -15,6 +15,7 @@ use crate::types::{DomId, Mfn};
 /// Takes the references that a present entry of a table of `level` needs, and returns the entry
 /// as it is to be written. `domain` owns the table; `frames_of` owns what an L1 entry maps (the
 /// domain itself unless it maps foreign memory).
+#[inline(always)]
 pub fn acquire_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -37,7 +38,7 @@ const CACHING: u64 = pte::PWT | pte::PCD | pte::PSE;
 /// leaf those of caching, unless the domain was given hardware. A guest with a second, uncached view of
 /// its memory could show the processor another page table than the hypervisor has read through the
 /// cache.
-#[inline]
+#[inline(always)]
 fn check_bits<M: Machine>(domain: &Domain<M>, level: u8, entry: u64) -> Result<(), Errno> {
     let bits = if level == 1 {
         CACHING
@@ -62,7 +63,7 @@ fn acquire_table<M: Machine>(
     Ok(pte::adjust(entry))
 }
 
-#[inline]
+#[inline(always)]
 fn acquire_leaf<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -82,6 +83,7 @@ fn acquire_leaf<M: Machine>(
 
 /// What is no RAM of the domain's: at most device memory or, for reading, the machine-to-physical table.
 #[cold]
+#[inline(never)]
 fn acquire_other<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -142,7 +144,7 @@ pub fn release_entry<M: Machine>(cpu: &PerCpu<M>, level: u8, entry: u64) -> Resu
 }
 
 /// Drops the references of an entry that was taken out of an L1 table.
-#[inline]
+#[inline(always)]
 fn release_leaf<M: Machine>(cpu: &PerCpu<M>, entry: u64) {
     if !pte::present(entry) {
         return;
@@ -158,7 +160,7 @@ fn release_leaf<M: Machine>(cpu: &PerCpu<M>, entry: u64) {
         // No page table's type, so never unfinished.
         let _ = put_held(cpu, mfn, frame);
     } else if !frame.put_shared() {
-        crate::mm::put_page(cpu.hv, mfn);
+        crate::mm::put_last(cpu.hv, mfn);
     }
 }
 
@@ -186,7 +188,7 @@ pub enum Update {
 
 /// Replaces an entry. `new` is the guest's wish.
 /// An old L3 or L2 table that can't be let go of at once comes back as [`Unfinished`].
-#[inline]
+#[inline(always)]
 pub fn replace_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -202,7 +204,7 @@ pub fn replace_entry<M: Machine>(
 }
 
 /// [`replace_entry`] of an L1 table.
-#[inline]
+#[inline(always)]
 pub fn replace_leaf<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -233,7 +235,7 @@ const LEAF: u64 = pte::ADDR | pte::PRESENT | pte::RW;
 /// old entry for the same frame has passed it. The entry's reference keeps a frame of RAM from becoming the
 /// hypervisor's meanwhile, and device memory stays what it is. Device memory that may only be read has entries without
 /// RW, and they don't get it here.
-#[inline]
+#[inline(always)]
 fn keeps_rights(slot: &AtomicU64, new: u64) -> bool {
     let old = slot.load(Ordering::Acquire);
     pte::present(old)

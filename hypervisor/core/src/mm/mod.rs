@@ -137,7 +137,7 @@ pub fn put_page<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
 
 /// Drops a general reference that seemed to be the last.
 #[inline(never)]
-fn put_last<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
+pub(crate) fn put_last<M: Machine>(hv: &Hypervisor<M>, mfn: Mfn) {
     if let Some(frame) = hv.machine.frame(mfn)
         && let Dropped::Last(owner) = frame.put()
     {

@@ -23,7 +23,7 @@ pub(crate) enum Dropped {
 impl Frame {
     /// Takes one general reference if `owner` owns the frame. `false` for I/O memory, frames of others, and frames that
     /// are being freed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, owner: DomId) -> bool {
         let mut word = self.count();
         loop {
@@ -42,7 +42,7 @@ impl Frame {
     }
 
     /// Drops one general reference unless it is the last; returns whether it did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_shared(&self) -> bool {
         let word = self.count();
         word.count() > 1 && self.exchange_count(word, CountWord(word.0 - 1)).is_ok()
@@ -152,7 +152,7 @@ pub(crate) enum Left {
 impl Frame {
     /// Takes one more type reference where that takes no validation and no flush: on a frame that was of this type last
     /// and, if the type is one that is validated, still is. Returns whether it did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn join_type(&self, want: PageType) -> bool {
         let word = self.types();
         let next = if word.is_validated_as(want) {
@@ -166,7 +166,7 @@ impl Frame {
     }
 
     /// Drops one type reference unless it is a validated type's last; returns whether it did. `clock` is the TLB clock.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave_type(&self, clock: u64) -> bool {
         let word = self.types();
         if !word.validated() {

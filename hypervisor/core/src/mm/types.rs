@@ -89,7 +89,7 @@ impl From<NotHeld> for MmError {
 }
 
 /// Takes a general and a type reference on a frame of the domain's; [`put_held`] drops both.
-#[inline]
+#[inline(always)]
 pub(crate) fn get_held<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -106,7 +106,7 @@ pub(crate) fn get_held<M: Machine>(
 
 /// Takes a type reference beside the general one that the caller has just taken, which is gone
 /// if that fails.
-#[inline]
+#[inline(always)]
 pub(crate) fn add_type<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,
@@ -121,7 +121,7 @@ pub(crate) fn add_type<M: Machine>(
 }
 
 /// Drops both references; of [`Unfinished`] see [`put_type`].
-#[inline]
+#[inline(always)]
 pub(crate) fn put_held<M: Machine>(
     cpu: &PerCpu<M>,
     mfn: Mfn,
@@ -133,7 +133,7 @@ pub(crate) fn put_held<M: Machine>(
         put_last_type(cpu, mfn, frame)
     };
     if !frame.put_shared() {
-        crate::mm::put_page(cpu.hv, mfn);
+        crate::mm::put_last(cpu.hv, mfn);
     }
     outcome
 }
@@ -249,6 +249,7 @@ fn validate_from<M: Machine>(
 }
 
 /// Takes the references of one entry and writes it back as the hypervisor wants it.
+#[inline(always)]
 fn validate_entry<M: Machine>(
     cpu: &PerCpu<M>,
     domain: &Domain<M>,

@@ -56,23 +56,27 @@ fn table_owner<M: Machine>(cx: &Cx<'_, M>, foreign: u64) -> Result<Arc<Domain<M>
 
 /// Goes on with what an earlier stretch of the vCPU's hypercalls left. `false` if that must stop
 /// again.
-#[inline]
+#[inline(always)]
 pub fn finish_pending<M: Machine>(cx: &Cx<'_, M>) -> bool {
     finish_left_by(cx.cpu, cx.vcpu)
 }
 
 /// Likewise for any vCPU.
-#[inline]
+#[inline(always)]
 pub fn finish_left_by<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> bool {
-    loop {
-        let Some(mfn) = vcpu.left.pop() else {
-            return true;
-        };
+    vcpu.left.is_empty() || finish_left(cpu, vcpu)
+}
+
+#[cold]
+#[inline(never)]
+fn finish_left<M: Machine>(cpu: &PerCpu<M>, vcpu: &Vcpu<M>) -> bool {
+    while let Some(mfn) = vcpu.left.pop() {
         if let Err(unfinished) = resume_put(cpu, Unfinished(mfn)) {
             leave(cpu, vcpu, Some(unfinished));
             return false;
         }
     }
+    true
 }
 
 /// Leaves unfinished work for the next stretch.
@@ -224,6 +228,7 @@ pub fn mmu_update<M: Machine>(
     })
 }
 
+#[inline(always)]
 fn one_update<M: Machine>(
     cx: &Cx<'_, M>,
     owner: &Arc<Domain<M>>,
@@ -231,17 +236,14 @@ fn one_update<M: Machine>(
     update: MmuUpdate,
 ) -> Result<(), MmError> {
     let place = update.ptr & !3;
-    match update.ptr & 3 {
+    let how = match update.ptr & 3 {
         // A PV guest's frames are machine frames already: nothing is translated in either.
-        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => {
-            write_entry(cx, owner, frames, place, update.val, Update::Plain)
-        }
-        MMU_PT_UPDATE_PRESERVE_AD => {
-            write_entry(cx, owner, frames, place, update.val, Update::KeepAd)
-        }
-        MMU_MACHPHYS_UPDATE => set_m2p(cx, frames, Mfn::containing(place), update.val),
-        _ => Err(Errno::ENOSYS.into()),
-    }
+        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => Update::Plain,
+        MMU_PT_UPDATE_PRESERVE_AD => Update::KeepAd,
+        MMU_MACHPHYS_UPDATE => return set_m2p(cx, frames, Mfn::containing(place), update.val),
+        _ => return Err(Errno::ENOSYS.into()),
+    };
+    write_entry(cx, owner, frames, place, update.val, how)
 }
 
 /// Writes the M2P entry of a frame of `frames`. Not inlined: in the loop over all updates it would cost the others
@@ -259,6 +261,7 @@ fn set_m2p<M: Machine>(cx: &Cx<'_, M>, frames: DomId, mfn: Mfn, pfn: u64) -> Res
 
 /// Writes the eight bytes at machine address `place`: as a page-table entry if the frame is a
 /// page table, else as plain memory.
+#[inline(always)]
 fn write_entry<M: Machine>(
     cx: &Cx<'_, M>,
     owner: &Arc<Domain<M>>,
