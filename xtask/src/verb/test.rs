@@ -142,8 +142,8 @@ fn steps(options: &Options) -> Vec<Step> {
             }
         }
     }
+    steps.push(Step::new("costs of calls", verb::bench::judge).with_xen(true));
     if options.full {
-        steps.push(Step::new("costs of calls", verb::bench::judge).with_xen(true));
         steps.push(Step::new("boot time", boot_time).with_xen(true));
     }
     if let Some(shard) = options.shard {
