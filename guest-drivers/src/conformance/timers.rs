@@ -59,7 +59,7 @@ fn try_some_times(what: &str, mut once: impl FnMut() -> Outcome<bool>) -> Outcom
             return Ok(());
         }
     }
-    ensure!(false, "{what}, in none of {TRIES} tries");
+    ensure!(false, "{what} in none of {TRIES} tries");
     Ok(())
 }
 
@@ -104,7 +104,7 @@ fn timers(s: &mut Suite<'_>) {
     });
     s.check("timer/stop", || {
         with_timer(|port| {
-            try_some_times("the timer was not stopped in time", || {
+            try_some_times("the timer was stopped in time", || {
                 let before = event::count(port);
                 let at = now() + 10 * MILLISECOND;
                 same!(set_timer(at), Ok(0));
@@ -198,22 +198,18 @@ fn preemption(s: &mut Suite<'_>) {
             same!(pagetable::update_va(page.address(), 0), Ok(0));
             let vcpu = some!(shared::vcpu_info(0));
             // Long before the call is over: it takes tens of milliseconds in an emulator.
-            try_some_times(
-                "the timer did not come in the call, before its last quarter",
-                || {
-                    let before = event::count(port);
-                    good!(set_timer(now() + 2 * MILLISECOND));
-                    vcpu.upcall_mask.store(0, Ordering::SeqCst);
-                    let start = cpu::rdtsc();
-                    let result =
-                        hypercall::call(HYPERVISOR_MULTICALL, [calls.address(), AGAIN as u64]);
-                    let end = cpu::rdtsc();
-                    vcpu.upcall_mask.store(1, Ordering::SeqCst);
-                    same!(result, Ok(0));
-                    same!(event::count(port), before + 1);
-                    Ok((start..end - (end - start) / 4).contains(&event::when(port)))
-                },
-            )?;
+            try_some_times("the timer came before the call's last quarter", || {
+                let before = event::count(port);
+                good!(set_timer(now() + 2 * MILLISECOND));
+                vcpu.upcall_mask.store(0, Ordering::SeqCst);
+                let start = cpu::rdtsc();
+                let result = hypercall::call(HYPERVISOR_MULTICALL, [calls.address(), AGAIN as u64]);
+                let end = cpu::rdtsc();
+                vcpu.upcall_mask.store(1, Ordering::SeqCst);
+                same!(result, Ok(0));
+                same!(event::count(port), before + 1);
+                Ok((start..end - (end - start) / 4).contains(&event::when(port)))
+            })?;
             same!(pagetable::make_writable(page), Ok(0));
             Ok(())
         })
@@ -254,7 +250,7 @@ fn waiting(s: &mut Suite<'_>) {
     s.check("sched_op/block_in_a_multicall", || {
         with_timer(|port| {
             // The list went on only once the vCPU had woken.
-            try_some_times("no sleep between the calls of the list", || {
+            try_some_times("the vCPU slept between the calls", || {
                 let before = event::count(port);
                 let at = now() + 10 * MILLISECOND;
                 good!(set_timer(at));
